@@ -1,0 +1,156 @@
+#include "buf.h"
+#include "alloc.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void hone__buf_init(hone__buf *buf, size_t max) {
+    *buf = (hone__buf){.max = max};
+}
+
+void hone__buf_free(hone__buf *buf) {
+    hone__free(buf->data);
+    *buf = (hone__buf){.max = buf->max};
+}
+
+void hone__buf_clear(hone__buf *buf) {
+    buf->length = 0;
+    buf->status = HONE_OK;
+    if (buf->data != NULL)
+        buf->data[0] = '\0';
+}
+
+/* Room for `count` more bytes and a NUL. */
+static bool reserve(hone__buf *buf, size_t count) {
+    if (buf->status != HONE_OK)
+        return false;
+    if (count > buf->max - buf->length) {
+        buf->status = HONE_E_LIMIT;
+        return false;
+    }
+    size_t need = buf->length + count + 1;
+    if (need <= buf->capacity)
+        return true;
+    size_t capacity = buf->capacity < 128 ? 256 : buf->capacity * 2;
+    if (capacity < need)
+        capacity = need;
+    char *data = hone__realloc(buf->data, capacity);
+    if (data == NULL) {
+        buf->status = HONE_E_NOMEM;
+        return false;
+    }
+    buf->data = data;
+    buf->capacity = capacity;
+    return true;
+}
+
+void hone__buf_bytes(hone__buf *buf, const void *bytes, size_t count) {
+    if (!reserve(buf, count))
+        return;
+    if (count > 0)
+        memcpy(buf->data + buf->length, bytes, count);
+    buf->length += count;
+    buf->data[buf->length] = '\0';
+}
+
+void hone__buf_text(hone__buf *buf, const char *text) {
+    hone__buf_bytes(buf, text, strlen(text));
+}
+
+void hone__buf_char(hone__buf *buf, char c) {
+    hone__buf_bytes(buf, &c, 1);
+}
+
+void hone__buf_printf(hone__buf *buf, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int count = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (count < 0 || !reserve(buf, (size_t)count))
+        return;
+    va_start(args, format);
+    (void)vsnprintf(buf->data + buf->length, (size_t)count + 1, format, args);
+    va_end(args);
+    buf->length += (size_t)count;
+}
+
+static void little_endian(hone__buf *buf, uint64_t value, size_t count) {
+    uint8_t bytes[8];
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    hone__buf_bytes(buf, bytes, count);
+}
+
+void hone__buf_u8(hone__buf *buf, uint8_t value) {
+    little_endian(buf, value, 1);
+}
+
+void hone__buf_u16(hone__buf *buf, uint16_t value) {
+    little_endian(buf, value, 2);
+}
+
+void hone__buf_u32(hone__buf *buf, uint32_t value) {
+    little_endian(buf, value, 4);
+}
+
+void hone__buf_u64(hone__buf *buf, uint64_t value) {
+    little_endian(buf, value, 8);
+}
+
+void hone__buf_json_string(hone__buf *buf, const char *text) {
+    hone__buf_char(buf, '"');
+    for (const char *c = text; *c != '\0'; c++) {
+        switch (*c) {
+        case '"':
+            hone__buf_text(buf, "\\\"");
+            break;
+        case '\\':
+            hone__buf_text(buf, "\\\\");
+            break;
+        case '\n':
+            hone__buf_text(buf, "\\n");
+            break;
+        case '\r':
+            hone__buf_text(buf, "\\r");
+            break;
+        case '\t':
+            hone__buf_text(buf, "\\t");
+            break;
+        default:
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                hone__buf_printf(buf, "\\u%04x", (unsigned)(unsigned char)*c);
+            else
+                hone__buf_char(buf, *c);
+        }
+    }
+    hone__buf_char(buf, '"');
+}
+
+void hone__buf_json_double(hone__buf *buf, double value) {
+    if (!isfinite(value)) {
+        hone__buf_text(buf, "null");
+        return;
+    }
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, value);
+        double back = strtod(text, NULL);
+        if (memcmp(&back, &value, sizeof value) == 0)
+            break;
+    }
+    hone__buf_text(buf, text);
+}
+
+char *hone__buf_take(hone__buf *buf) {
+    if (!reserve(buf, 0)) {
+        hone__buf_free(buf);
+        return NULL;
+    }
+    buf->data[buf->length] = '\0';
+    char *text = buf->data;
+    *buf = (hone__buf){.max = buf->max};
+    return text;
+}

@@ -1,0 +1,130 @@
+#include "file.h"
+#include "alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static hone_status fail_errno(hone_error *err, const char *verb, const char *path) {
+    int code = errno;
+    return hone__fail_os(err, hone__status_of_errno(code), "file", code, "cannot %s %s: %s", verb, path, strerror(code));
+}
+
+static hone_status read_all(int fd, const char *path, size_t max, char **text, size_t *bytes, hone_error *err) {
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return fail_errno(err, "read", path);
+    if (!S_ISREG(info.st_mode))
+        return hone__fail(err, HONE_E_IO, "file", "%s is not a regular file", path);
+    if ((uint64_t)info.st_size > max)
+        return hone__fail(err, HONE_E_LIMIT, "file", "%s has %lld bytes; at most %zu are read", path, (long long)info.st_size, max);
+    size_t size = (size_t)info.st_size;
+    char *data = hone__alloc(size + 1);
+    if (data == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "file", "no memory for %s", path);
+    size_t have = 0;
+    while (have < size) {
+        ssize_t got = read(fd, data + have, size - have);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            hone__free(data);
+            return fail_errno(err, "read", path);
+        }
+        if (got == 0)
+            break;
+        have += (size_t)got;
+    }
+    data[have] = '\0';
+    *text = data;
+    if (bytes != NULL)
+        *bytes = have;
+    return HONE_OK;
+}
+
+hone_status hone__file_read(const char *path, size_t max, char **text, size_t *bytes, hone_error *err) {
+    *text = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return fail_errno(err, "open", path);
+    hone_status status = read_all(fd, path, max, text, bytes, err);
+    (void)close(fd);
+    return status;
+}
+
+static hone_status write_all(int fd, const char *path, const char *text, size_t bytes, hone_error *err) {
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t put = write(fd, text + done, bytes - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return fail_errno(err, "write", path);
+        done += (size_t)put;
+    }
+    return fsync(fd) == 0 ? HONE_OK : fail_errno(err, "sync", path);
+}
+
+hone_status hone__file_write(const char *path, const char *text, size_t bytes, unsigned mode, hone_error *err) {
+    size_t length = strlen(path) + 32;
+    char *temporary = hone__alloc(length);
+    if (temporary == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
+    (void)snprintf(temporary, length, "%s.tmp-%ld", path, (long)getpid());
+    (void)unlink(temporary);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    hone_status status = HONE_OK;
+    if (fd < 0) {
+        status = fail_errno(err, "create", temporary);
+    } else {
+        status = write_all(fd, temporary, text, bytes, err);
+        if (close(fd) != 0 && status == HONE_OK)
+            status = fail_errno(err, "close", temporary);
+        if (status == HONE_OK && rename(temporary, path) != 0)
+            status = fail_errno(err, "rename to", path);
+        if (status != HONE_OK)
+            (void)unlink(temporary);
+    }
+    hone__free(temporary);
+    return status;
+}
+
+char *hone__path_join(const char *base_dir, const char *relative) {
+    if (base_dir == NULL || base_dir[0] == '\0' || relative[0] == '/')
+        return hone__strdup(relative);
+    size_t length = strlen(base_dir) + strlen(relative) + 2;
+    char *joined = hone__alloc(length);
+    if (joined != NULL)
+        (void)snprintf(joined, length, "%s/%s", base_dir, relative);
+    return joined;
+}
+
+char *hone__path_dir(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return hone__strdup(".");
+    return hone__strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+hone_status hone__mkdir_all(const char *path, hone_error *err) {
+    char *copy = hone__strdup(path);
+    if (copy == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "file", "no memory to create %s", path);
+    hone_status status = HONE_OK;
+    for (char *c = copy + 1; status == HONE_OK; c++) {
+        if (*c != '/' && *c != '\0')
+            continue;
+        char kept = *c;
+        *c = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST && errno != EISDIR)
+            status = fail_errno(err, "create folder", copy);
+        *c = kept;
+        if (kept == '\0')
+            break;
+    }
+    hone__free(copy);
+    return status;
+}

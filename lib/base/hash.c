@@ -1,0 +1,23 @@
+#include "hash.h"
+
+#include <xxhash.h>
+
+_Static_assert(sizeof(XXH128_canonical_t) == 16, "canonical form is 16 bytes");
+
+hone__hash hone__hash_bytes(const void *bytes, size_t count) {
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, count));
+    hone__hash hash;
+    for (int i = 0; i < 16; i++)
+        hash.byte[i] = canonical.digest[i];
+    return hash;
+}
+
+void hone__hash_hex(const hone__hash *hash, char hex[33]) {
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) {
+        hex[2 * i] = digits[hash->byte[i] >> 4];
+        hex[2 * i + 1] = digits[hash->byte[i] & 15];
+    }
+    hex[32] = '\0';
+}

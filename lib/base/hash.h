@@ -1,0 +1,15 @@
+/* hash.h: XXH3 in the byte form that spec/ names: 128 bits, big-endian canonical, seed 0. */
+#ifndef HONE_HASH_H
+#define HONE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct hone__hash {
+    uint8_t byte[16];
+} hone__hash;
+
+hone__hash hone__hash_bytes(const void *bytes, size_t count);
+void hone__hash_hex(const hone__hash *hash, char hex[33]);
+
+#endif

@@ -1,0 +1,25 @@
+/* device.h: who am I running on.  A device's identity is a small JSON object; what only describes it stands apart. */
+#ifndef HONE_DEVICE_H
+#define HONE_DEVICE_H
+
+#include "json.h"
+
+struct hone_device {
+    char *name;            /* for people: "AMD EPYC (2 cores)" */
+    char *kind;            /* "cpu", "cuda", or what an external evaluator says */
+    char *ordinal;         /* "cpu", "cuda:0" */
+    cJSON *identity;       /* members sorted by name; scalars only; in the key */
+    cJSON *description;    /* clocks, host, driver, toolkit, limits for the prompt; not in the key */
+    double peak_gbps;      /* measured memory bandwidth, GB/s; 0 unknown.  Set from the evaluator's hello */
+    double peak_gflops;    /* measured fp32 peak, GFLOP/s; 0 unknown */
+    uint8_t id[16];        /* set by key/: see key.h */
+};
+
+/* From this machine: "cpu", "cuda:N", NULL (first GPU, else CPU).  No peaks, no id. */
+hone_status hone__device_detect(hone_device **out, const char *name, hone_error *err);
+/* From an evaluator's hello: {"kind", "name", "identity": {...}, "description": {...}} and peaks {"gbps", "gflops"}. */
+hone_status hone__device_from_hello(hone_device **out, const cJSON *device, const cJSON *peaks, hone_error *err);
+/* As the hello carries it. */
+cJSON *hone__device_to_json(const hone_device *device);
+
+#endif
