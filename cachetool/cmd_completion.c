@@ -9,10 +9,16 @@ static void words(const char *choices) {
         putchar(*c == '|' ? ' ' : *c);
 }
 
-/* Text between single quotes of a shell, where none may be inside; fish and zsh have further special ones. */
-static void quoted(const char *text, const char *drop) {
+typedef enum shell { SHELL_ZSH, SHELL_FISH } shell;
+
+/* Text for between single quotes: a quote is closed, escaped and opened again; zsh gives `[`, `]` and `:` meaning, both the backslash. */
+static void quoted(const char *text, shell which) {
     for (const char *c = text; *c != '\0'; c++) {
-        if (strchr(drop, *c) == NULL)
+        if (*c == '\'')
+            fputs(which == SHELL_ZSH ? "'\\''" : "\\'", stdout);
+        else if (*c == '\\' || (which == SHELL_ZSH && strchr("[]:", *c) != NULL))
+            printf("\\%c", *c);
+        else
             putchar(*c);
     }
 }
@@ -108,7 +114,7 @@ static void zsh_action(value_kind kind, const char *choices) {
 
 static void zsh_option(const option_spec *spec) {
     printf("            '%s--%s%s[", spec->kind == VALUE_SIZE ? "*" : "", spec->name, spec->kind == VALUE_NONE ? "" : "=");
-    quoted(spec->help, "'[]:\\");
+    quoted(spec->help, SHELL_ZSH);
     printf("]");
     if (spec->kind != VALUE_NONE) {
         printf(":%s", spec->metavar);
@@ -123,7 +129,7 @@ static void zsh_script(void) {
         if (command_table[i].hidden)
             continue;
         printf("        '%s:", command_table[i].name);
-        quoted(command_table[i].summary, "':\\");
+        quoted(command_table[i].summary, SHELL_ZSH);
         printf("'\n");
     }
     printf("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
@@ -139,7 +145,7 @@ static void zsh_script(void) {
         }
         if (cmd->operands_max > 0) {
             printf("            '1:");
-            quoted(cmd->operands, "'[]:\\");
+            quoted(cmd->operands, SHELL_ZSH);
             zsh_action(cmd->operand_kind, cmd->operand_choices);
             printf("'\n");
         } else {
@@ -168,7 +174,7 @@ static void fish_option(const command *cmd, const option_spec *spec) {
         printf(" -x");
     }
     printf(" -d '");
-    quoted(spec->help, "'\\");
+    quoted(spec->help, SHELL_FISH);
     printf("'\n");
 }
 
@@ -179,7 +185,7 @@ static void fish_script(void) {
         if (cmd->hidden)
             continue;
         printf("complete -c hone -n __fish_use_subcommand -a %s -d '", cmd->name);
-        quoted(cmd->summary, "'\\");
+        quoted(cmd->summary, SHELL_FISH);
         printf("'\n");
         for (int id = 0; id < OPT_COUNT; id++) {
             if (command_takes(cmd, (option_id)id))
@@ -196,12 +202,12 @@ static void fish_script(void) {
 }
 
 int cmd_completion(const invocation *in) {
-    const char *shell = in->operand[0];
-    if (strcmp(shell, "bash") == 0) {
+    const char *name = in->operand[0];
+    if (strcmp(name, "bash") == 0) {
         bash_script();
-    } else if (strcmp(shell, "zsh") == 0) {
+    } else if (strcmp(name, "zsh") == 0) {
         zsh_script();
-    } else if (strcmp(shell, "fish") == 0) {
+    } else if (strcmp(name, "fish") == 0) {
         fish_script();
     } else {
         fprintf(stderr, "hone completion: the shell must be bash, zsh or fish\n");
