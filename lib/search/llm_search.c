@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "local_search.h"
 #include "log.h"
+#include "transcript.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,21 +63,6 @@ static void fail_model(hone__strategy *strategy, const hone_error *err) {
     }
 }
 
-static char *request_text(const hone__llm_request *request) {
-    hone__buf buf;
-    hone__buf_init(&buf, 4 * HONE_LIMIT_PROMPT_BYTES + HONE_LIMIT_REPLY_BYTES);
-    hone__buf_text(&buf, "{\"system\":");
-    hone__buf_json_string(&buf, request->system);
-    hone__buf_text(&buf, ",\"messages\":[");
-    for (uint32_t i = 0; i < request->message_count; i++) {
-        hone__buf_printf(&buf, "%s{\"role\":\"%s\",\"text\":", i == 0 ? "" : ",", request->message[i].role);
-        hone__buf_json_string(&buf, request->message[i].text);
-        hone__buf_char(&buf, '}');
-    }
-    hone__buf_text(&buf, "]}");
-    return hone__buf_take(&buf);
-}
-
 /* A request that was recorded before its process ended leaves exactly as it was. */
 static hone_status start_recorded(hone__strategy *strategy, hone__llm_request *request, const char *text, hone_error *err) {
     cJSON *json = NULL;
@@ -114,7 +100,7 @@ static hone_status start(hone__strategy *strategy, hone__llm_request *request, h
         hone__free(old_request);
         return status;
     }
-    char *text = request_text(request);
+    char *text = hone__llm_request_json(request);
     if (text == NULL)
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the request");
     hone_status status = HONE_OK;
