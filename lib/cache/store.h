@@ -99,6 +99,9 @@ const char *hone__netfs_name(uint64_t magic);
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
 
+/* A copy in memory (*out is its descriptor) of the newest state of an open file; 0, or an errno or LMDB code. */
+int hone__snapshot_make(int fd, uint64_t bytes_max, int *out);
+
 /* ---- the side lock (store_lock.c) ---- */
 hone_status hone__side_open(hone__store *store, hone_error *err);
 hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *err);

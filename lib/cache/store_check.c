@@ -75,6 +75,14 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
     return why;
 }
 
+bool hone__file_state_number(int fd, uint64_t *txn) {
+    hone__file_meta newest;
+    if (read_newest(fd, &newest) != NULL)
+        return false;
+    *txn = newest.txn;
+    return true;
+}
+
 /* One look; `txn`: at which state of the file. */
 static const char *look(int fd, uint64_t *txn, bool *is_new) {
     struct stat info;
