@@ -69,8 +69,6 @@ typedef struct hone__txn {
     hone__store *store;
     MDB_txn *txn;
     int rc;                            /* the last LMDB code that was not 0 or MDB_NOTFOUND */
-    const char *map;                   /* what a value of a read transaction must lie in; NULL: not known */
-    size_t map_bytes;
 } hone__txn;
 
 /* ---- registry and environment (store_open.c, store_env.c) ---- */

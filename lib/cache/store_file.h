@@ -17,6 +17,7 @@ typedef struct hone__file_meta {
     uint32_t page_size;
     uint64_t last_page, txn;
     hone__tree free, main;
+    bool in_turn; /* the two meta pages follow one another */
 } hone__file_meta;
 
 /* From the 48 bytes of a tree's description. */
