@@ -242,7 +242,7 @@ static hone_status poll_http(hone__llm *llm, uint32_t timeout_ms, hone__llm_repl
 }
 
 static hone_status poll_replay(hone__llm *llm, hone__llm_reply *reply, hone_error *err) {
-    hone__exchange exchange;
+    hone__transcript_line exchange;
     reply->tries = 1;
     if (!hone__transcript_find(llm->transcript, llm->request.index, &exchange) || exchange.reply == NULL)
         return hone__fail(err, HONE_E_PROVIDER, "llm", "the transcript %.200s has no reply to request %u (it has %u exchanges)",

@@ -68,7 +68,7 @@ static void put_member(hone__buf *line, const char *name, const char *text) {
         hone__body_string(line, text);
 }
 
-static void put_line(hone__buf *line, const hone__exchange *exchange) {
+static void put_line(hone__buf *line, const hone__transcript_line *exchange) {
     hone__buf_printf(line, "{\"index\":%u,\"request\":", exchange->index);
     put_request(line, exchange->request);
     put_member(line, "reply", exchange->reply);
@@ -127,7 +127,7 @@ static hone_status find_end(int fd, const char *path, off_t *end, hone_error *er
     return HONE_OK;
 }
 
-static hone_status append_locked(int fd, const char *path, hone__buf *line, const hone__exchange *exchange, hone_error *err) {
+static hone_status append_locked(int fd, const char *path, hone__buf *line, const hone__transcript_line *exchange, hone_error *err) {
     off_t end = 0;
     HONE_TRY(find_end(fd, path, &end, err));
     if (end == 0)
@@ -142,7 +142,7 @@ static hone_status append_locked(int fd, const char *path, hone__buf *line, cons
     return write_at(fd, path, line->data, line->length, end, err);
 }
 
-hone_status hone__transcript_append(const char *path, const hone__exchange *exchange, hone_error *err) {
+hone_status hone__transcript_append(const char *path, const hone__transcript_line *exchange, hone_error *err) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
     if (fd < 0)
         return fail_errno(err, "open", path);
@@ -276,12 +276,12 @@ uint32_t hone__transcript_count(const hone__transcript *transcript) {
     return transcript->count;
 }
 
-bool hone__transcript_find(const hone__transcript *transcript, uint32_t index, hone__exchange *out) {
+bool hone__transcript_find(const hone__transcript *transcript, uint32_t index, hone__transcript_line *out) {
     for (uint32_t i = transcript->count; i > 0; i--) {
         const cJSON *line = transcript->line[i - 1];
         if (hone__json_number(line, "index", -1.0) < (double)index || hone__json_number(line, "index", -1.0) > (double)index)
             continue;
-        *out = (hone__exchange){
+        *out = (hone__transcript_line){
             .index = index,
             .request = transcript->request[i - 1],
             .reply = hone__json_string(line, "reply"),

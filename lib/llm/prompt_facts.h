@@ -1,0 +1,21 @@
+/* prompt_facts.h: the sections of the first prompt that state facts: the kernel, its arguments, the device, the space. */
+#ifndef HONE_PROMPT_FACTS_H
+#define HONE_PROMPT_FACTS_H
+
+#include "prompt_text.h"
+
+void hone__facts_kernel(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_source(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_dependencies(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_arguments(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_device(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_launch(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_params(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_constraints(hone__buf *buf, const hone__prompt_input *input);
+void hone__facts_known(hone__buf *buf, const hone__prompt_input *input); /* default, seeds, neighbours */
+
+/* Slots whose few values are families of the space: bool and enum with 2 to 4 values, of scalar parameters. */
+bool hone__slot_is_family(const hone__space *space, uint32_t slot);
+
+#endif
