@@ -308,7 +308,8 @@ typedef struct hone_tune_options {
     hone_progress_fn *progress;
     void *user;
 } hone_tune_options;
-#define HONE_TUNE_OPTIONS_INIT {.struct_size = sizeof(hone_tune_options)}
+#define HONE_TUNE_OPTIONS_INIT /* every member, so that C and C++ take it without a warning */                \
+    {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL}
 
 /** Make sure that the cache has an exact answer, tuning when it has none; the result as JSON (spec/json.md, "tune").
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,

@@ -3,7 +3,8 @@
 #define HONE_LIMITS_H
 
 #define HONE_LIMIT_SPEC_BYTES (1u << 20)     /* a spec is written by hand; a megabyte is a mistake */
-#define HONE_LIMIT_SOURCE_BYTES (4u << 20)   /* kernel source or one dependency */
+#define HONE_LIMIT_SOURCE_BYTES (1u << 20)   /* kernel source or reference: both fit one evaluator message */
+#define HONE_LIMIT_DEPENDENCY_BYTES (4u << 20) /* one header or callee; hashed only */
 #define HONE_LIMIT_JSON_DEPTH 32             /* cJSON recurses: keep the stack small on hostile input */
 #define HONE_LIMIT_JSON_INT 9007199254740992LL /* 2^53: what a JSON number carries exactly */
 #define HONE_LIMIT_PARAMS 64u                /* three times the widest space that we know of */
@@ -22,7 +23,7 @@
 #define HONE_LIMIT_PROMPT_BYTES (96u << 10)  /* about 30,000 tokens */
 #define HONE_LIMIT_MESSAGE_BYTES (4u << 20)  /* one line of the evaluator protocol */
 #define HONE_LIMIT_STDERR_BYTES (64u << 10)  /* of a child, kept for the reason; the rest is read and dropped */
-#define HONE_LIMIT_RECORD_BYTES (1u << 20)   /* one value in the cache */
+#define HONE_LIMIT_RECORD_BYTES (16u << 20)  /* one value in the cache: a request and a reply at their limits */
 #define HONE_LIMIT_SAMPLES 4096u             /* timings of one trial */
 #define HONE_LIMIT_BATCH 256u                /* configs in flight */
 

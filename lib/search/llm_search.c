@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "local_search.h"
 #include "log.h"
+#include "transcript.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ typedef struct conversation {
 } conversation;
 
 static double best_ns(const hone__strategy *strategy) {
-    return strategy->best == UINT32_MAX ? INFINITY : strategy->result[strategy->best].measurement.median_ns;
+    return strategy->best == UINT32_MAX ? HUGE_VAL : strategy->result[strategy->best].measurement.median_ns;
 }
 
 /* The model will not be asked again; `why` is for people. */
@@ -47,6 +48,11 @@ static void end_rounds(hone__strategy *strategy, const char *why) {
 static void fail_model(hone__strategy *strategy, const hone_error *err) {
     conversation *talk = strategy->state;
     char why[sizeof strategy->stop];
+    if (err->code == HONE_E_LIMIT) { /* the token budget is a reason to stop, not a failure */
+        (void)snprintf(why, sizeof why, "tokens: %.120s", err->message);
+        end_rounds(strategy, why);
+        return;
+    }
     (void)snprintf(why, sizeof why, "model failed: %.120s", err->message);
     end_rounds(strategy, why);
     if (strategy->options.fall_back) {
@@ -55,21 +61,6 @@ static void fail_model(hone__strategy *strategy, const hone_error *err) {
     } else {
         talk->failure = *err;
     }
-}
-
-static char *request_text(const hone__llm_request *request) {
-    hone__buf buf;
-    hone__buf_init(&buf, 4 * HONE_LIMIT_PROMPT_BYTES + HONE_LIMIT_REPLY_BYTES);
-    hone__buf_text(&buf, "{\"system\":");
-    hone__buf_json_string(&buf, request->system);
-    hone__buf_text(&buf, ",\"messages\":[");
-    for (uint32_t i = 0; i < request->message_count; i++) {
-        hone__buf_printf(&buf, "%s{\"role\":\"%s\",\"text\":", i == 0 ? "" : ",", request->message[i].role);
-        hone__buf_json_string(&buf, request->message[i].text);
-        hone__buf_char(&buf, '}');
-    }
-    hone__buf_text(&buf, "]}");
-    return hone__buf_take(&buf);
 }
 
 /* A request that was recorded before its process ended leaves exactly as it was. */
@@ -109,7 +100,7 @@ static hone_status start(hone__strategy *strategy, hone__llm_request *request, h
         hone__free(old_request);
         return status;
     }
-    char *text = request_text(request);
+    char *text = hone__llm_request_json(request);
     if (text == NULL)
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the request");
     hone_status status = HONE_OK;
@@ -306,7 +297,7 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     }
     if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
         return HONE_ASK_WAIT_MODEL;
-    if (talk->over && talk->local != NULL && hone__local_propose(talk->local, strategy, wanted) > 0)
+    if (talk->over && talk->local != NULL && !hone__local_stagnant(strategy) && hone__local_propose(talk->local, strategy, wanted) > 0)
         return HONE_ASK_MORE;
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }
@@ -339,9 +330,12 @@ static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_
             return status;
         talk->in_flight = false;
         const hone__exchange_log *log = strategy->options.log;
-        if (status == HONE_OK && log != NULL)
+        if (status == HONE_OK && log != NULL) {
             status = log->record(log->user, talk->exchange - 1, NULL, reply.text, reply.tokens_in, reply.tokens_out, reply.seconds,
                                  strategy->told);
+            if (status != HONE_OK)
+                (void)hone__fail(&failure, status, "search", "cannot record the reply: %s", hone_status_text(status));
+        }
         if (status == HONE_OK) {
             char *text = reply.text;
             reply.text = NULL;

@@ -87,7 +87,7 @@ static bool fit(hone__local *local, hone__strategy *strategy) {
             config[count] = strategy->result[elite[i]].config;
             cost[count++] = hone__strategy_cost(strategy, &strategy->result[elite[i]].measurement);
         }
-        double worst_elite = elites == 0 ? -INFINITY : strategy->result[elite[elites - 1]].measurement.median_ns;
+        double worst_elite = elites == 0 ? -HUGE_VAL : strategy->result[elite[elites - 1]].measurement.median_ns;
         for (uint32_t i = strategy->result_count; i-- > 0 && count < HONE_SURROGATE_POINTS;) {
             const hone__result *result = &strategy->result[i];
             bool elite_already = result->measurement.outcome == HONE_OUTCOME_OK &&
@@ -187,7 +187,7 @@ static bool propose_one(hone__local *local, hone__strategy *strategy) {
     double best = hone__strategy_cost(strategy, &strategy->result[elite[0]].measurement);
     bool greedy = local->proposals % 4 == 3;
     uint32_t chosen = UINT32_MAX;
-    double top = -INFINITY;
+    double top = -HUGE_VAL;
     for (uint32_t i = 0; i < local->candidate_count; i++) {
         double score = score_of(local, strategy, &local->candidate[i], best, greedy);
         if (score > top) {
@@ -226,7 +226,7 @@ static void local_close(hone__strategy *strategy) {
 
 /* The last result that was better than all before it by half a percent. */
 static uint32_t last_gain(const hone__strategy *strategy) {
-    double best = INFINITY;
+    double best = HUGE_VAL;
     uint32_t at = 0, told = 0;
     for (uint32_t i = 0; i < strategy->result_count; i++) {
         const hone__result *result = &strategy->result[i];
@@ -241,11 +241,16 @@ static uint32_t last_gain(const hone__strategy *strategy) {
     return at;
 }
 
+bool hone__local_stagnant(hone__strategy *strategy) {
+    if (strategy->best == UINT32_MAX || strategy->told < last_gain(strategy) + PATIENCE)
+        return false;
+    (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of 0.5 %% in %d trials", PATIENCE);
+    return true;
+}
+
 static hone__ask_state local_propose(hone__strategy *strategy, uint32_t wanted) {
-    if (strategy->best != UINT32_MAX && strategy->told >= last_gain(strategy) + PATIENCE) {
-        (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of 0.5 %% in %d trials", PATIENCE);
+    if (hone__local_stagnant(strategy))
         return HONE_ASK_DONE;
-    }
     if (hone__local_propose(strategy->state, strategy, wanted) > 0)
         return HONE_ASK_MORE;
     if (strategy->told < strategy->handed)

@@ -112,7 +112,7 @@ static void solve_lower(const hone__surrogate *surrogate, uint32_t count, const 
 /* Negative log likelihood of the first `count` points, without constants; the signal's variance is profiled out. */
 static double misfit(hone__surrogate *surrogate, uint32_t count) {
     if (!factorise(surrogate, count))
-        return INFINITY;
+        return HUGE_VAL;
     double whitened[HONE_SURROGATE_POINTS];
     solve_lower(surrogate, count, surrogate->cost, whitened);
     double energy = 1e-9, log_determinant = 0;

@@ -72,6 +72,7 @@ struct hone_kernel {
     hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes; /* CUDA; NULL where absent */
     bool has_reference;
     char *reference_source; /* resolved path; NULL: the kernel's own */
+    char *reference_text;   /* its text; NULL: the kernel's own */
     char *reference_entry;  /* NULL when the reference is a config */
     hone__config reference_config;
     char **reference_option;
@@ -80,7 +81,7 @@ struct hone_kernel {
     hone__expr *flops, *bytes; /* or NULL */
     double compile_s, run_s;
     uint64_t memory_bytes, output_bytes;
-    char **evaluator;      /* words, resolved; NULL unless external */
+    char **evaluator;      /* words, resolved; NULL when the spec names none.  As written (for the key) they are in `spec` */
     uint32_t evaluator_count;
     cJSON *spec;           /* the parsed JSON, for printing */
     uint8_t id[16];        /* identity, set by key/ in hone_kernel_load: see key.h */

@@ -67,6 +67,8 @@ hone_status hone__space_parse(hone__space **out, const cJSON *spec, const char *
 void hone__space_free(hone__space *space);
 /* Symbols for parsing further expressions: over sizes only, or sizes and parameters. */
 const hone__symbols *hone__space_symbols(const hone__space *space, bool with_params);
+/* The text of an interned string value (what an expression of type STRING yields); NULL when no value has this id. */
+const char *hone__space_string(const hone__space *space, int64_t id);
 /* The array that expressions read: sizes, then slot values. `values` has room for HONE_SIZES_MAX + HONE_LIMIT_SLOTS. */
 void hone__space_values(const hone__space *space, const int64_t *sizes, const hone__config *config, int64_t *values);
 

@@ -1,0 +1,146 @@
+/* bar.c: see bar.h. */
+#include "bar.h"
+
+#include "render.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PLAIN_EVERY_S = 5, REDRAW_MS = 100 };
+
+static struct {
+    const volatile int *cancel;
+    bool on, live, shown, verbose;
+    char phase[48];
+    double plain_at_s, drawn_at_ms;
+    uint32_t trials;
+} bar;
+
+static double now_ms(void) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        return 0;
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+void bar_begin(const invocation *in, const volatile int *cancel) {
+    memset(&bar, 0, sizeof bar);
+    bar.cancel = cancel;
+    bar.on = !in->settings.quiet;
+    bar.live = bar.on && is_terminal(stderr);
+    bar.verbose = in->settings.verbose;
+    bar.drawn_at_ms = -REDRAW_MS;
+    bar.plain_at_s = -PLAIN_EVERY_S;
+}
+
+void bar_clear(void) {
+    if (bar.shown)
+        fprintf(stderr, "\r\x1b[K");
+    bar.shown = false;
+}
+
+void bar_end(void) {
+    bar_clear();
+    bar.on = false;
+}
+
+uint32_t bar_trials(void) {
+    return bar.trials;
+}
+
+static size_t terminal_columns(void) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+        return size.ws_col;
+    return 80;
+}
+
+/* Minutes and seconds as a clock shows them. */
+static void format_clock(char *text, size_t bytes, double seconds) {
+    double whole = seconds > 0 && seconds < 1e8 ? floor(seconds) : 0;
+    (void)snprintf(text, bytes, "%.0f:%02.0f", floor(whole / 60), fmod(whole, 60));
+}
+
+/* Seconds to go at the present rate, and no longer than the time limit leaves; below 0: unknown. */
+static double time_left(const hone_progress *p) {
+    double left = -1;
+    uint32_t fresh = p->trials > p->resumed ? p->trials - p->resumed : 0;
+    if (fresh > 0 && p->trials_max >= p->trials)
+        left = p->elapsed_s / fresh * (p->trials_max - p->trials);
+    if (p->max_time_s > 0) {
+        double limit = p->max_time_s > p->elapsed_s ? p->max_time_s - p->elapsed_s : 0;
+        left = left < 0 || limit < left ? limit : left;
+    }
+    return left;
+}
+
+/* "57/200  best 4.12 ms  3.01x  3 failed  0:21  0:40 left" */
+static void describe(char *text, size_t bytes, const hone_progress *p) {
+    char best[SHORT_TEXT], clock[32], left[40] = "", speedup[32] = "", failed[32] = "", round[32] = "", resumed[40] = "";
+    format_ms(best, p->best_ms);
+    format_clock(clock, sizeof clock, p->elapsed_s);
+    double to_go = time_left(p);
+    if (to_go >= 0) {
+        char eta[32];
+        format_clock(eta, sizeof eta, to_go);
+        (void)snprintf(left, sizeof left, "  %s left", eta);
+    }
+    if (p->best_ms > 0 && p->default_ms > 0)
+        (void)snprintf(speedup, sizeof speedup, "  %.2fx", p->default_ms / p->best_ms);
+    if (p->failed > 0)
+        (void)snprintf(failed, sizeof failed, "  %u failed", p->failed);
+    if (p->round > 0)
+        (void)snprintf(round, sizeof round, "  round %u", p->round);
+    if (p->resumed > 0)
+        (void)snprintf(resumed, sizeof resumed, "  (%u from the journal)", p->resumed);
+    (void)snprintf(text, bytes, "%u/%u%s  best %s%s%s%s  %s%s", p->trials, p->trials_max, resumed, best, speedup, failed, round, clock, left);
+}
+
+static void draw(const hone_progress *p) {
+    enum { BAR_CELLS = 20 };
+    double now = now_ms();
+    if (now - bar.drawn_at_ms < REDRAW_MS && bar.shown && strcmp(p->phase, bar.phase) == 0)
+        return;
+    bar.drawn_at_ms = now;
+    char text[320], line[480], cells[BAR_CELLS + 1];
+    describe(text, sizeof text, p);
+    double done = p->trials_max > 0 ? (double)p->trials / p->trials_max : 0;
+    if (p->max_time_s > 0 && p->elapsed_s / p->max_time_s > done)
+        done = p->elapsed_s / p->max_time_s;
+    int full = done >= 1 ? BAR_CELLS : (int)(done * BAR_CELLS);
+    memset(cells, '.', BAR_CELLS);
+    memset(cells, '#', (size_t)full);
+    cells[BAR_CELLS] = '\0';
+    (void)snprintf(line, sizeof line, "[%s] %s  %s", cells, text, p->phase);
+    fprintf(stderr, "\r\x1b[K");
+    put_safe(stderr, line, terminal_columns() - 1);
+    fflush(stderr);
+    bar.shown = true;
+}
+
+int bar_progress(const hone_progress *progress, void *user) {
+    (void)user;
+    bar.trials = progress->trials;
+    if (!bar.on)
+        return *bar.cancel;
+    bool new_phase = strcmp(progress->phase, bar.phase) != 0;
+    if (progress->event != NULL && bar.verbose) {
+        bar_clear();
+        put_safe(stderr, progress->event, 0);
+        fputc('\n', stderr);
+    }
+    if (bar.live) {
+        draw(progress);
+    } else if (progress->elapsed_s - bar.plain_at_s >= PLAIN_EVERY_S || new_phase) {
+        char text[320];
+        describe(text, sizeof text, progress);
+        put_safe(stderr, progress->phase, 0);
+        fprintf(stderr, ": %s\n", text);
+        bar.plain_at_s = progress->elapsed_s;
+    }
+    (void)snprintf(bar.phase, sizeof bar.phase, "%s", progress->phase);
+    return *bar.cancel;
+}

@@ -1,0 +1,303 @@
+/* setup.c: everything that must stand before the first config is measured: options, evaluator, device, neighbours, model. */
+#include "alloc.h"
+#include "log.h"
+#include "process.h"
+#include "tuning.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NEIGHBOURS_MAX = 5, ENTRIES_MAX = 2000 };
+
+static const char *from_environment(const char *given, const char *variable) {
+    if (given != NULL)
+        return given;
+    const char *value = getenv(variable);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err) {
+    *out = (hone_tune_options)HONE_TUNE_OPTIONS_INIT;
+    if (given != NULL) {
+        if (given->struct_size == 0 || given->struct_size > sizeof *out)
+            return hone__fail(err, HONE_E_ARG, "tune", "hone_tune_options.struct_size is %u; use HONE_TUNE_OPTIONS_INIT", given->struct_size);
+        memcpy(out, given, given->struct_size);
+        out->struct_size = sizeof *out;
+    }
+    out->search = from_environment(out->search, "HONE_AUTOTUNER");
+    if (out->search == NULL)
+        out->search = "auto";
+    static const char *const names[] = {"auto", "llm", "random", "exhaustive", "local"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        found = found || strcmp(out->search, names[i]) == 0;
+    if (!found)
+        return hone__fail(err, HONE_E_ARG, "tune", "no search strategy \"%.32s\"; there are auto, llm, random, exhaustive, local", out->search);
+    out->worker = from_environment(out->worker, "HONE_WORKER");
+    if (out->worker == NULL)
+        out->worker = "hone";
+    if (out->trials_max == 0)
+        out->trials_max = 200;
+    if (out->rounds_max == 0)
+        out->rounds_max = 4;
+    if (out->seed == 0)
+        out->seed = 1;
+    if (out->roofline_stop == 0)
+        out->roofline_stop = 0.97;
+    if (out->configs_per_round == 0)
+        out->configs_per_round = 15;
+    if (out->configs_per_round > 64)
+        return hone__fail(err, HONE_E_ARG, "tune", "%u configs per round are more than 64", out->configs_per_round);
+    if (!(out->time_max_s >= 0))
+        return hone__fail(err, HONE_E_ARG, "tune", "the time budget must not be negative");
+    return HONE_OK;
+}
+
+hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err) {
+    hone_problem defaults;
+    if (problem == NULL) {
+        hone_problem_init(kernel, &defaults);
+        problem = &defaults;
+    }
+    if (problem->count != kernel->size_count)
+        return hone__fail(err, HONE_E_ARG, "tune", "the problem has %u sizes, kernel %s has %u", problem->count, kernel->name, kernel->size_count);
+    memset(sizes, 0, HONE_SIZES_MAX * sizeof *sizes);
+    memcpy(sizes, problem->size, kernel->size_count * sizeof *sizes);
+    return HONE_OK;
+}
+
+hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
+                               const char *ordinal, bool peaks, hone_error *err) {
+    hone__bench_options options = {.device = ordinal,
+                                   .measure_peaks = peaks,
+                                   .compile_s = kernel->compile_s,
+                                   .run_s = kernel->run_s,
+                                   .memory_bytes = kernel->memory_bytes,
+                                   .output_bytes = kernel->output_bytes};
+    if (evaluator != NULL) {
+        char **words = hone__words_split(evaluator);
+        if (words == NULL || words[0] == NULL) {
+            hone__free(words);
+            return hone__fail(err, HONE_E_ARG, "tune", "the evaluator's command line is empty or has an open quote");
+        }
+        options.command = (const char *const *)words;
+        hone_status status = hone__bench_open(out, &options, err);
+        hone__free(words);
+        return status;
+    }
+    if (kernel->language == HONE_LANGUAGE_EXTERNAL) {
+        const char **words = hone__alloc_array(kernel->evaluator_count + 1, sizeof *words);
+        if (words == NULL)
+            return hone__fail(err, HONE_E_NOMEM, "tune", "no memory to start the evaluator");
+        for (uint32_t i = 0; i < kernel->evaluator_count; i++)
+            words[i] = kernel->evaluator[i];
+        options.command = words;
+        hone_status status = hone__bench_open(out, &options, err);
+        hone__free(words);
+        return status;
+    }
+    if (kernel->language == HONE_LANGUAGE_CUDA)
+        return hone__fail(err, HONE_E_UNSUPPORTED, "tune",
+                          "kernel %s is CUDA; this version tunes C kernels on the CPU, and others through --evaluator", kernel->name);
+    const char *const words[] = {worker, "worker", NULL};
+    options.command = words;
+    return hone__bench_open(out, &options, err);
+}
+
+hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name, const char *evaluator, hone_error *err) {
+    *out = NULL;
+    if (evaluator == NULL && kernel->language != HONE_LANGUAGE_EXTERNAL)
+        return hone_device_open(out, name != NULL ? name : kernel->language == HONE_LANGUAGE_C ? "cpu" : NULL, err);
+    hone__bench *bench = NULL;
+    HONE_TRY(hone__tuning_bench(&bench, kernel, evaluator, NULL, name, false, err));
+    const cJSON *hello = hone__bench_hello(bench);
+    hone_status status = hone__device_from_hello(out, cJSON_GetObjectItemCaseSensitive(hello, "device"), NULL, err);
+    if (status == HONE_OK)
+        status = hone__key_identify_device(*out);
+    hone__bench_close(bench);
+    return status;
+}
+
+/* Peaks are measured once a device and noted in the cache: they take a second and do not change. */
+static void note_name(const hone_device *device, char *name, size_t bytes) {
+    hone__hash id;
+    memcpy(id.byte, device->id, sizeof id.byte);
+    char hex[33];
+    hone__hash_hex(&id, hex);
+    (void)snprintf(name, bytes, "peaks:%s", hex);
+}
+
+static bool peaks_from_note(const hone_cache *cache, hone_device *device) {
+    char name[64], *text = NULL;
+    note_name(device, name, sizeof name);
+    if (cache == NULL || hone__cache_get_note(cache, name, &text, NULL) != HONE_OK)
+        return false;
+    cJSON *json = NULL;
+    bool found = hone__json_parse(&json, text, strlen(text), name, NULL) == HONE_OK;
+    if (found) {
+        device->peak_gbps = fmax(0, hone__json_number(json, "gbps", 0));
+        device->peak_gflops = fmax(0, hone__json_number(json, "gflops", 0));
+    }
+    cJSON_Delete(json);
+    hone__free(text);
+    return found;
+}
+
+static void note_peaks(hone_cache *cache, const hone_device *device) {
+    char name[64], text[128];
+    note_name(device, name, sizeof name);
+    (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g}", device->peak_gbps, device->peak_gflops);
+    hone_error err;
+    if (cache != NULL && (device->peak_gbps > 0 || device->peak_gflops > 0) && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
+        hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
+}
+
+hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
+    cJSON *json = hone__device_to_json(tuning->caller_device);
+    hone_status status = json == NULL ? hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the device")
+                                      : hone__device_from_hello(&tuning->device, json, NULL, err);
+    cJSON_Delete(json);
+    HONE_TRY(status);
+    HONE_TRY(hone__key_identify_device(tuning->device));
+    bool noted = peaks_from_note(tuning->reader, tuning->device);
+    HONE_TRY(hone__tuning_bench(&tuning->bench, tuning->kernel, tuning->options.evaluator, tuning->options.worker,
+                                tuning->caller_device->ordinal, !noted, err));
+    const cJSON *hello = hone__bench_hello(tuning->bench);
+    hone_device *said = NULL;
+    HONE_TRY(hone__device_from_hello(&said, cJSON_GetObjectItemCaseSensitive(hello, "device"),
+                                     cJSON_GetObjectItemCaseSensitive(hello, "peaks"), err));
+    status = hone__key_identify_device(said);
+    if (status == HONE_OK && memcmp(said->id, tuning->device->id, sizeof said->id) != 0)
+        status = hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator measures on %.80s, but the look-up is for %.80s: use hone_device_for",
+                            said->name, tuning->device->name);
+    if (status == HONE_OK && !noted) {
+        tuning->device->peak_gbps = said->peak_gbps;
+        tuning->device->peak_gflops = said->peak_gflops;
+        note_peaks(tuning->cache, tuning->device);
+    }
+    hone_device_free(said);
+    return status;
+}
+
+void hone__tuning_roofline(hone__tuning *tuning) {
+    hone__kernel_work(tuning->kernel, tuning->sizes, &tuning->flops, &tuning->bytes);
+    double compute_ns = tuning->device->peak_gflops > 0 ? tuning->flops / tuning->device->peak_gflops : 0;
+    double memory_ns = tuning->device->peak_gbps > 0 ? tuning->bytes / tuning->device->peak_gbps : 0;
+    tuning->limit_ns = fmax(compute_ns, memory_ns);
+}
+
+/* How far the entry's sizes are from ours: sum of |log2 ratio|; another device counts as four octaves. */
+static double distance_of(const hone__tuning *tuning, const hone__entry *entry, const cJSON *sizes) {
+    double distance = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0 ? 0 : 4;
+    for (uint32_t i = 0; i < tuning->kernel->size_count; i++) {
+        double there = hone__json_number(sizes, tuning->kernel->size[i].name, 0);
+        distance += there > 0 && tuning->sizes[i] > 0 ? fabs(log2(there / (double)tuning->sizes[i])) : 8;
+    }
+    return distance;
+}
+
+static bool read_neighbour(hone__tuning *tuning, const hone__entry *entry, hone__neighbour *out, double *distance) {
+    if (memcmp(entry->key.key, tuning->key.key, sizeof entry->key.key) == 0)
+        return false;
+    cJSON *config = NULL, *sizes = NULL;
+    bool usable = hone__json_parse(&config, entry->best.config, strlen(entry->best.config), "entry", NULL) == HONE_OK &&
+                  hone__json_parse(&sizes, entry->sizes, strlen(entry->sizes), "entry", NULL) == HONE_OK &&
+                  hone__config_read(tuning->kernel->space, config, false, &out->config, NULL, NULL) == HONE_OK &&
+                  hone__bound_valid(tuning->bound, &out->config, NULL);
+    if (usable) {
+        bool here = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0;
+        (void)snprintf(out->where, sizeof out->where, "%.100s on %s", entry->sizes, here ? "this device" : "another device");
+        out->speedup = entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0;
+        *distance = distance_of(tuning, entry, sizes);
+    }
+    cJSON_Delete(config);
+    cJSON_Delete(sizes);
+    return usable;
+}
+
+void hone__tuning_neighbours(hone__tuning *tuning) {
+    hone__entry *entry = NULL;
+    uint32_t count = 0;
+    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
+    if (tuning->reader == NULL || tuning->neighbour == NULL ||
+        hone__cache_of_kernel(tuning->reader, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
+        return;
+    double distance[NEIGHBOURS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        hone__neighbour found;
+        double away;
+        if (read_neighbour(tuning, &entry[i], &found, &away)) {
+            uint32_t at = tuning->neighbour_count < NEIGHBOURS_MAX ? tuning->neighbour_count++ : NEIGHBOURS_MAX;
+            for (; at > 0 && distance[at - 1] > away; at--) {
+                if (at < NEIGHBOURS_MAX) {
+                    distance[at] = distance[at - 1];
+                    tuning->neighbour[at] = tuning->neighbour[at - 1];
+                }
+            }
+            if (at < NEIGHBOURS_MAX) {
+                distance[at] = away;
+                tuning->neighbour[at] = found;
+            }
+        }
+        hone__entry_clear(&entry[i]);
+    }
+    hone__free(entry);
+}
+
+hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err) {
+    tuning->seed = hone__alloc_array(tuning->kernel->seed_count + 1, sizeof *tuning->seed);
+    if (tuning->seed == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the seeds");
+    for (uint32_t i = 0; i < tuning->kernel->seed_count; i++) {
+        if (hone__bound_valid(tuning->bound, &tuning->kernel->seed[i], NULL))
+            tuning->seed[tuning->seed_count++] = tuning->kernel->seed[i];
+    }
+    return HONE_OK;
+}
+
+hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
+    const hone_tune_options *options = &tuning->options;
+    bool automatic = strcmp(options->search, "auto") == 0;
+    tuning->search_name = options->search;
+    tuning->strategy_name = options->search;
+    if (!automatic && strcmp(options->search, "llm") != 0)
+        return HONE_OK;
+    uint64_t tokens_max = options->tokens_max;
+    if (tokens_max > 0) /* what earlier processes of this session used is used */
+        tokens_max = tokens_max > tuning->resumed_tokens ? tokens_max - tuning->resumed_tokens : 1;
+    hone__llm_options model = {.provider = options->llm_provider,
+                               .model = options->llm_model,
+                               .api_base = options->llm_api_base,
+                               .command = options->llm_command,
+                               .mailbox = options->llm_mailbox,
+                               .replay = options->llm_replay,
+                               .timeout_s = options->llm_timeout_s,
+                               .tokens_max = tokens_max};
+    HONE_TRY(hone__llm_open(&tuning->llm, &model, err));
+    if (automatic)
+        tuning->strategy_name = hone__llm_provider(tuning->llm) == HONE_PROVIDER_NONE ? "local" : "llm";
+    return HONE_OK;
+}
+
+void hone__tuning_clear(hone__tuning *tuning) {
+    hone__strategy_close(tuning->strategy);
+    hone__llm_close(tuning->llm);
+    hone__bench_close(tuning->bench);
+    if (tuning->claimed)
+        hone__claim_drop(tuning->cache, &tuning->key);
+    hone__bound_free(tuning->bound);
+    hone_device_free(tuning->device);
+    if (tuning->session_open)
+        hone__session_clear(&tuning->session);
+    for (uint32_t i = 0; i < tuning->exchange_count; i++)
+        hone__exchange_clear(&tuning->exchange[i]);
+    hone__free(tuning->exchange);
+    hone__free(tuning->known);
+    hone__free(tuning->neighbour);
+    hone__free(tuning->seed);
+    hone__free(tuning->trial);
+    hone__free(tuning->result);
+    hone__free(tuning->from_journal);
+}

@@ -1,0 +1,272 @@
+/* tune.c: what happens on a miss: cache -> search <-> bench -> cache.  The loop keeps a short queue of configs in flight, so that compiling
+ * runs ahead of timing; results come back in the order of proposal, which is what makes a tuning repeatable from its journal. */
+#include "alloc.h"
+#include "clock.h"
+#include "log.h"
+#include "tuning.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100 };
+
+typedef struct flight_queue {
+    hone__proposal proposal[FLIGHT_MAX];
+    const hone__known *known[FLIGHT_MAX]; /* answered by the journal, or NULL: with the evaluator */
+    uint64_t ticket[FLIGHT_MAX];
+    uint32_t count, window;
+    uint64_t next_ticket;
+    hone__ask_state state;
+} flight_queue;
+
+/* Why the search must stop now; NULL: go on. */
+static const char *budget_spent(const hone__tuning *tuning) {
+    const hone_tune_options *options = &tuning->options;
+    if (tuning->trials >= options->trials_max)
+        return "trials: the budget is used up";
+    double reserve = fmin(4.0, 0.1 * options->time_max_s); /* for the finalists */
+    if (options->time_max_s > 0 && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
+        return "time: the budget is used up";
+    if (tuning->best != UINT32_MAX && options->roofline_stop > 0 && tuning->limit_ns > 0) {
+        double fraction = tuning->limit_ns / tuning->result[tuning->best].median_ns;
+        /* Well above 1 the limit does not hold (data in a cache, say), and says nothing. */
+        if (fraction >= options->roofline_stop && fraction < 1.1)
+            return "roofline: within the stated fraction of the physical limit";
+    }
+    return NULL;
+}
+
+static hone_status fill(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
+    while (flight->count < flight->window && tuning->trials + flight->count < tuning->options.trials_max) {
+        uint32_t count = 0;
+        hone__proposal *proposal = &flight->proposal[flight->count];
+        flight->state = hone__strategy_ask(tuning->strategy, proposal, 1, &count);
+        if (count == 0)
+            break;
+        const hone__known *known = hone__session_find(tuning, &proposal->config);
+        flight->known[flight->count] = known;
+        flight->ticket[flight->count] = flight->next_ticket++;
+        if (known == NULL) {
+            cJSON *body = NULL;
+            HONE_TRY(hone__kernel_compile_json(tuning->kernel, tuning->sizes, &proposal->config, &body, err));
+            hone_status status = hone__bench_submit(tuning->bench, flight->ticket[flight->count], body, err);
+            cJSON_Delete(body);
+            HONE_TRY(status);
+        }
+        flight->count++;
+    }
+    return HONE_OK;
+}
+
+static void describe(const hone__tuning *tuning, const hone__proposal *proposal, const hone__measurement *result, char *text, size_t bytes) {
+    hone__buf config;
+    hone__buf_init(&config, 4096);
+    hone__config_print_sparse(&config, tuning->kernel->space, &proposal->config);
+    const char *shown = config.status == HONE_OK && config.length > 0 ? config.data : "{}";
+    if (result->median_ns > 0)
+        (void)snprintf(text, bytes, "%9.4f ms  %s%s  %s", result->median_ns * 1e-6, proposal->proposer,
+                       result->outcome == HONE_OUTCOME_SLOW ? " (abandoned)" : "", shown);
+    else
+        (void)snprintf(text, bytes, "%s: %.100s  %s  %s", hone__outcome_name(result->outcome), result->reason, proposal->proposer, shown);
+    hone__buf_free(&config);
+}
+
+/* Take the oldest config in flight if its result is there. */
+static hone_status take(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
+    hone__measurement result;
+    const hone__known *known = flight->known[0];
+    if (known != NULL) {
+        result = known->result;
+    } else {
+        uint64_t ticket = 0;
+        HONE_TRY(hone__bench_next(tuning->bench, SLICE_MS, &ticket, &result, err));
+        if (ticket != flight->ticket[0])
+            return hone__fail(err, HONE_E_BUG, "tune", "results came back out of order");
+    }
+    hone__proposal proposal = flight->proposal[0];
+    uint64_t ticket = flight->ticket[0];
+    flight->count--;
+    for (uint32_t i = 0; i < flight->count; i++) {
+        flight->proposal[i] = flight->proposal[i + 1];
+        flight->known[i] = flight->known[i + 1];
+        flight->ticket[i] = flight->ticket[i + 1];
+    }
+    if (ticket != tuning->trials)
+        return hone__fail(err, HONE_E_BUG, "tune", "ticket and trial numbers disagree");
+    hone__session_trial(tuning, &proposal, &result, known != NULL);
+    if (tuning->trials != ticket + 1)
+        return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for another trial");
+    if (tuning->best != UINT32_MAX)
+        hone__bench_set_incumbent(tuning->bench, tuning->result[tuning->best].median_ns);
+    HONE_TRY(hone__strategy_tell(tuning->strategy, &proposal.config, &result));
+    char text[400];
+    describe(tuning, &proposal, &result, text, sizeof text);
+    tuning->phase = "search";
+    return hone__tuning_tick(tuning, text) ? HONE_E_CANCELLED : HONE_OK;
+}
+
+static hone_status search(hone__tuning *tuning, hone_error *err) {
+    flight_queue flight = {.window = hone__bench_parallel(tuning->bench) + 1, .state = HONE_ASK_MORE};
+    if (flight.window > FLIGHT_MAX)
+        flight.window = FLIGHT_MAX;
+    for (;;) {
+        const char *spent = budget_spent(tuning);
+        if (spent != NULL) {
+            (void)snprintf(tuning->stop, sizeof tuning->stop, "%s", spent);
+            return HONE_OK;
+        }
+        HONE_TRY(fill(tuning, &flight, err));
+        /* With nothing to measure there is only the model to wait for. */
+        hone_status status = hone__strategy_pump(tuning->strategy, flight.count == 0 ? SLICE_MS : 0, err);
+        if (status != HONE_OK && status != HONE_E_TIMEOUT)
+            return status;
+        if (flight.count > 0) {
+            status = take(tuning, &flight, err);
+            if (status != HONE_OK && status != HONE_E_TIMEOUT)
+                return status;
+        } else if (flight.state == HONE_ASK_DONE) {
+            (void)snprintf(tuning->stop, sizeof tuning->stop, "%s", hone__strategy_stop(tuning->strategy));
+            return HONE_OK;
+        } else {
+            tuning->phase = flight.state == HONE_ASK_WAIT_MODEL ? "waiting for the model" : "search";
+        }
+        if (hone__tuning_tick(tuning, NULL))
+            return HONE_E_CANCELLED;
+    }
+}
+
+static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log *log, hone_error *err) {
+    hone__strategy_options options = {
+        .kernel = tuning->kernel,
+        .device = tuning->device,
+        .bound = tuning->bound,
+        .seed = tuning->seed,
+        .seed_count = tuning->seed_count,
+        .neighbour = tuning->neighbour,
+        .neighbour_count = tuning->neighbour_count,
+        .rng_seed = tuning->options.seed,
+        .trials_max = tuning->options.trials_max,
+        .rounds_max = tuning->options.rounds_max,
+        .configs_per_round = tuning->options.configs_per_round,
+        .initial_random = INITIAL_RANDOM,
+        .llm = tuning->llm,
+        .log = log,
+        .fall_back = strcmp(tuning->search_name, "auto") == 0,
+    };
+    return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);
+}
+
+static hone_status prepare_bench(hone__tuning *tuning, hone_error *err) {
+    cJSON *body = NULL;
+    HONE_TRY(hone__kernel_prepare_json(tuning->kernel, tuning->sizes, tuning->options.seed, &body, err));
+    hone_status status = hone__bench_prepare(tuning->bench, body, err);
+    cJSON_Delete(body);
+    return status;
+}
+
+static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err) {
+    tuning->phase = "start";
+    if (hone__tuning_tick(tuning, "starting the evaluator"))
+        return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled before anything was measured");
+    HONE_TRY(hone__bound_new(&tuning->bound, tuning->kernel->space, tuning->sizes, err));
+    HONE_TRY(hone__tuning_device(tuning, err));
+    hone__tuning_roofline(tuning);
+    hone__tuning_neighbours(tuning);
+    HONE_TRY(hone__tuning_seeds(tuning, err));
+    HONE_TRY(hone__session_resume(tuning, err));
+    hone__exchange_log log = hone__session_log(tuning);
+    HONE_TRY(open_strategy(tuning, &log, err)); /* the first request leaves here, before anything is measured */
+    if (hone__tuning_tick(tuning, "preparing inputs and reference"))
+        return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled before anything was measured");
+    hone_status status = prepare_bench(tuning, err);
+    if (status == HONE_OK)
+        status = search(tuning, err);
+    if (status == HONE_OK)
+        return hone__tuning_finish(tuning, entry, err);
+    hone__session_save(tuning, false);
+    if (status == HONE_E_CANCELLED)
+        (void)hone__fail(err, status, "tune", "cancelled; %u trials are kept, the same command goes on from there", tuning->trials);
+    return status;
+}
+
+static hone_match match_before(const hone__tuning *tuning, const hone_problem *problem) {
+    hone_answer *answer = NULL;
+    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
+        return HONE_MATCH_NONE;
+    hone_match match = hone_answer_match(answer);
+    hone_answer_free(answer);
+    return match;
+}
+
+static hone_status refuse_known_failure(const hone__tuning *tuning, hone_error *err) {
+    hone__failure failure;
+    if (hone__cache_get_failure(tuning->cache, &tuning->key, &failure, NULL) != HONE_OK)
+        return HONE_OK;
+    long long minutes = (long long)(hone__clock_unix_s() - failure.created_unix_s) / 60;
+    hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "this key could not be tuned %lld minutes ago (%.300s); --force tries again", minutes,
+                                    failure.reason);
+    hone__failure_clear(&failure);
+    return status;
+}
+
+hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                      const hone_tune_options *options, hone_error *err) {
+    *json = NULL;
+    hone__tuning *tuning = hone__alloc(sizeof *tuning);
+    if (tuning == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for a tuning");
+    hone_error own = {0};
+    if (err == NULL)
+        err = &own;
+    tuning->cache = cache;
+    tuning->reader = cache;
+    tuning->kernel = kernel;
+    tuning->caller_device = device;
+    tuning->best = UINT32_MAX;
+    tuning->started_ns = hone__clock_ns();
+    hone__entry entry = {0};
+    hone_match before = HONE_MATCH_EXACT;
+    bool tuned = false;
+    hone_status status = cache == NULL ? hone__fail(err, HONE_E_ARG, "tune", "tuning needs a cache") : HONE_OK;
+    if (status == HONE_OK)
+        status = hone__tuning_options(&tuning->options, options, err);
+    if (status == HONE_OK)
+        status = hone__tuning_sizes(kernel, problem, tuning->sizes, err);
+    if (status != HONE_OK)
+        goto out;
+    tuning->key = hone__key_make(kernel, device, tuning->sizes);
+    before = match_before(tuning, problem);
+    bool hit = !tuning->options.force && before == HONE_MATCH_EXACT &&
+               hone__cache_get(cache, &tuning->key, &entry, NULL) == HONE_OK;
+    if (hit && entry.effort < hone__effort_wanted(&tuning->options)) { /* a thorough result serves a quick request, never the reverse */
+        hone__entry_clear(&entry);
+        hit = false;
+    }
+    if (!hit) {
+        if (!tuning->options.force)
+            status = refuse_known_failure(tuning, err);
+        if (status == HONE_OK)
+            status = hone__tuning_llm(tuning, err);
+        if (status == HONE_OK) {
+            status = hone__claim_take(cache, &tuning->key, CLAIM_LEASE_S, err);
+            tuning->claimed = status == HONE_OK;
+            if (status != HONE_E_BUSY)
+                status = HONE_OK; /* a cache that cannot hold a claim does not stop a tuning */
+        }
+        if (status == HONE_OK) {
+            hone__cache_count(cache, "tune_started", 1);
+            status = run(tuning, &entry, err);
+            hone__cache_count(cache, status == HONE_OK ? "tune_done" : "tune_failed", 1);
+        }
+        tuned = true;
+    }
+    if (status == HONE_OK)
+        status = hone__result_json(json, &entry, tuning, before, tuned, err);
+out:
+    hone__entry_clear(&entry);
+    hone__tuning_clear(tuning);
+    hone__free(tuning);
+    return status;
+}
+

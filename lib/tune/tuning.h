@@ -1,0 +1,94 @@
+/* tuning.h: the state of one tuning under way, shared by the files of this room: setup.c makes it, session.c remembers it across
+ * processes, tune.c runs it, result.c turns its end into an entry. */
+#ifndef HONE_TUNING_H
+#define HONE_TUNING_H
+
+#include "tune.h"
+
+/* A trial that an earlier process measured. */
+typedef struct hone__known {
+    hone__config config;
+    hone__measurement result;
+} hone__known;
+
+typedef struct hone__tuning {
+    hone_cache *cache;                 /* for writing; NULL when only a prompt is wanted */
+    const hone_cache *reader;          /* for reading; may be NULL then too */
+    const hone_kernel *kernel;
+    const hone_device *caller_device;
+    hone_tune_options options;         /* defaults filled in */
+    const char *strategy_name;         /* "llm", "local", "random", "exhaustive" */
+    const char *search_name;           /* as asked: "auto", ... */
+    int64_t sizes[HONE_SIZES_MAX];
+    hone__key key;
+    hone_device *device;               /* with peaks */
+    hone__bound *bound;
+    hone__bench *bench;
+    hone__llm *llm;
+    hone__strategy *strategy;
+    hone__neighbour *neighbour;
+    uint32_t neighbour_count;
+    hone__config *seed;                /* author seeds valid here */
+    uint32_t seed_count;
+    double flops, bytes, limit_ns;     /* roofline of one run; 0 unknown */
+
+    uint32_t session_number;
+    hone__session session;
+    bool session_open;
+    bool claimed;
+    hone__known *known;                /* sorted by config */
+    uint32_t known_count;
+    hone__exchange *exchange;          /* of the session that is resumed, by index */
+    uint32_t exchange_count;
+    uint64_t resumed_tokens;
+    uint32_t journalled;               /* trials of this session already in the journal */
+
+    uint64_t started_ns;
+    double earlier_s;                  /* spent by earlier processes on this session */
+    double claim_renewed_s;
+    hone__proposal *trial;             /* told so far, in order, with results */
+    hone__measurement *result;
+    bool *from_journal;
+    uint32_t trials, trials_capacity;
+    uint32_t failed, resumed;
+    uint32_t best;                     /* index in trial; UINT32_MAX */
+    double default_ns;
+    char stop[160];
+    char warning[256];
+    const char *phase;
+} hone__tuning;
+
+/* ---- setup.c ---- */
+hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);
+hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err);
+/* Start the evaluator that `kernel` needs; `peaks` asks it to measure them. */
+hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
+                               const char *ordinal, bool peaks, hone_error *err);
+/* The device with its peaks: from the cache's note, else measured by the evaluator's hello and noted. Also leaves the evaluator running. */
+hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err);
+void hone__tuning_neighbours(hone__tuning *tuning);
+hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err);
+void hone__tuning_roofline(hone__tuning *tuning);
+hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err);
+void hone__tuning_clear(hone__tuning *tuning);
+
+/* ---- session.c ---- */
+/* Go on with an unfinished session of the same course, or begin one (taking over what an unfinished one of another course measured). */
+hone_status hone__session_resume(hone__tuning *tuning, hone_error *err);
+const hone__known *hone__session_find(const hone__tuning *tuning, const hone__config *config);
+void hone__session_trial(hone__tuning *tuning, const hone__proposal *proposal, const hone__measurement *result, bool from_journal);
+void hone__session_save(hone__tuning *tuning, bool done);
+hone__exchange_log hone__session_log(hone__tuning *tuning);
+
+/* ---- result.c ---- */
+/* The effort that a trial budget stands for: less than 100 quick, less than 500 standard. */
+hone__effort hone__effort_wanted(const hone_tune_options *options);
+double hone__tuning_elapsed(const hone__tuning *tuning);
+/* Measure the best interleaved, choose, store. */
+hone_status hone__tuning_finish(hone__tuning *tuning, hone__entry *entry, hone_error *err);
+hone_status hone__result_json(char **json, const hone__entry *entry, const hone__tuning *tuning, hone_match before, bool tuned,
+                              hone_error *err);
+/* Progress; true when the caller wants to cancel.  Also keeps the claim alive. */
+bool hone__tuning_tick(hone__tuning *tuning, const char *event);
+
+#endif

@@ -1,0 +1,321 @@
+/* test_strategy.c: ask and tell: every strategy proposes only valid, new configs; the same seed and results give the same course; rounds of a
+ * model go as search/llm_search.c says, with recorded replies in place of a model. */
+#include "alloc.h"
+#include "key.h"
+#include "local_search.h"
+#include "strategy_impl.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char spec_text[] =
+    "{\"hone\":1,\"name\":\"probe\",\"language\":\"external\",\"evaluator\":[\"/bin/true\"],\"sizes\":{\"N\":64},"
+    "\"params\":{\"A\":{\"kind\":\"range\",\"min\":0,\"max\":31,\"default\":3},\"B\":{\"kind\":\"pow2\",\"min\":1,\"max\":1024,\"default\":2},"
+    "\"C\":{\"kind\":\"enum\",\"values\":[\"row\",\"col\",\"tile\"]},\"D\":{\"kind\":\"bool\"},"
+    "\"E\":{\"kind\":\"range\",\"min\":1,\"max\":16}},\"constraints\":[\"A % 2 == 1 || D\",\"B * E <= 4096\"],\"seeds\":[{\"A\":5},{\"B\":4}]}";
+
+typedef struct fixture {
+    hone_kernel *kernel;
+    hone__bound *bound;
+    int64_t sizes[HONE_SIZES_MAX];
+} fixture;
+
+static void load(fixture *f, const char *text) {
+    hone_error err = {0};
+    if (hone_kernel_parse(&f->kernel, text, strlen(text), NULL, "probe.json", &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    f->sizes[0] = 64;
+    assert_int_equal(hone__bound_new(&f->bound, f->kernel->space, f->sizes, &err), HONE_OK);
+}
+
+static int setup(void **state) {
+    fixture *f = hone__alloc(sizeof *f);
+    load(f, spec_text);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    hone__bound_free(f->bound);
+    hone_kernel_free(f->kernel);
+    hone__free(f);
+    return 0;
+}
+
+/* A smooth bowl with categorical steps; everything with B = 512 fails. */
+static hone__measurement measure(const hone__config *config) {
+    double a = (double)config->slot[0] - 21, b = (double)config->slot[1] - 7, e = (double)config->slot[4] - 4;
+    hone__measurement result = {.outcome = HONE_OUTCOME_OK, .accuracy = HONE_ACCURACY_PASSED, .samples = 9};
+    double steps = (config->slot[2] == 2 ? 0.0 : 0.4) + (config->slot[3] != 0 ? 0.0 : 0.2);
+    result.median_ns = 1000.0 * (1.0 + 0.004 * a * a + 0.05 * b * b + 0.01 * e * e + steps);
+    if (config->slot[1] == 9) {
+        result = (hone__measurement){.outcome = HONE_OUTCOME_COMPILE_ERROR};
+        (void)snprintf(result.reason, sizeof result.reason, "B is too large");
+    }
+    return result;
+}
+
+static hone__strategy *open_strategy(const fixture *f, const char *name, uint64_t seed) {
+    hone__strategy_options options = {.kernel = f->kernel, .bound = f->bound, .seed = f->kernel->seed,
+                                      .seed_count = f->kernel->seed_count, .rng_seed = seed, .trials_max = 200};
+    hone__strategy *strategy = NULL;
+    hone_error err = {0};
+    if (hone__strategy_open(&strategy, name, &options, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    return strategy;
+}
+
+/* Run `trials` with a few in flight; returns the best time and a fingerprint of the course. */
+static double drive(const fixture *f, const char *name, uint64_t seed, uint32_t trials, uint64_t *course) {
+    enum { IN_FLIGHT = 3 };
+    hone__strategy *strategy = open_strategy(f, name, seed);
+    hone__proposal pending[IN_FLIGHT];
+    hone__config seen[400];
+    uint32_t count = 0, done = 0;
+    double best = HUGE_VAL;
+    uint64_t print = 1469598103934665603u;
+    while (done < trials) {
+        uint32_t got = 1;
+        while (count < IN_FLIGHT && got > 0) {
+            (void)hone__strategy_ask(strategy, &pending[count], 1, &got);
+            if (got == 0)
+                break;
+            assert_true(hone__bound_valid(f->bound, &pending[count].config, NULL));
+            for (uint32_t i = 0; i < done + count; i++)
+                assert_false(hone__config_equal(&seen[i], &pending[count].config));
+            seen[done + count] = pending[count].config;
+            count++;
+        }
+        if (count == 0)
+            break;
+        for (uint32_t s = 0; s < 5; s++)
+            print = (print ^ pending[0].config.slot[s]) * 1099511628211u;
+        hone__measurement result = measure(&pending[0].config);
+        assert_int_equal(hone__strategy_tell(strategy, &pending[0].config, &result), HONE_OK);
+        if (result.outcome == HONE_OUTCOME_OK)
+            best = fmin(best, result.median_ns);
+        memmove(&pending[0], &pending[1], sizeof pending - sizeof pending[0]);
+        count--;
+        done++;
+    }
+    hone__strategy_close(strategy);
+    if (course != NULL)
+        *course = print;
+    return best;
+}
+
+static void test_strategy__same_seed_gives_same_course(void **state) {
+    static const char *const names[] = {"random", "exhaustive", "local"};
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t a, b, c;
+        (void)drive(*state, names[i], 7, 90, &a);
+        (void)drive(*state, names[i], 7, 90, &b);
+        (void)drive(*state, names[i], 8, 90, &c);
+        assert_true(a == b);
+        assert_int_equal(a == c, strcmp(names[i], "exhaustive") == 0);
+    }
+}
+
+static void test_strategy__local_beats_random_and_nears_the_optimum(void **state) {
+    double local = 0, random = 0;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        local += drive(*state, "local", seed, 80, NULL) / 6;
+        random += drive(*state, "random", seed, 80, NULL) / 6;
+    }
+    print_message("mean best of 80 trials: local %.1f, random %.1f, optimum 1000\n", local, random);
+    assert_true(local < random);
+    assert_true(local < 1050);
+}
+
+static void test_strategy__small_space_is_exhausted_without_repetition(void **state) {
+    (void)state;
+    static const char text[] = "{\"hone\":1,\"name\":\"tiny\",\"language\":\"external\",\"evaluator\":[\"/bin/true\"],\"sizes\":{\"N\":64},"
+                               "\"params\":{\"A\":{\"kind\":\"range\",\"min\":0,\"max\":5},\"D\":{\"kind\":\"bool\"}},\"constraints\":[\"A != 4\"]}";
+    static const char *const names[] = {"random", "exhaustive", "local"};
+    for (size_t n = 0; n < 3; n++) {
+        fixture f = {0};
+        load(&f, text);
+        hone__strategy *strategy = open_strategy(&f, names[n], 3);
+        uint32_t proposed = 0, got = 1;
+        while (got > 0) {
+            hone__proposal proposal;
+            hone__ask_state ask = hone__strategy_ask(strategy, &proposal, 1, &got);
+            if (got == 0) {
+                assert_int_equal(ask, HONE_ASK_DONE);
+                break;
+            }
+            proposed++;
+            hone__measurement result = {.outcome = HONE_OUTCOME_OK, .median_ns = 10 + proposal.config.slot[0]};
+            assert_int_equal(hone__strategy_tell(strategy, &proposal.config, &result), HONE_OK);
+        }
+        assert_int_equal(proposed, 10);
+        assert_string_equal(hone__strategy_stop(strategy), "space exhausted");
+        hone__strategy_close(strategy);
+        hone__bound_free(f.bound);
+        hone_kernel_free(f.kernel);
+    }
+}
+
+static void test_strategy__unknown_name_lists_the_known(void **state) {
+    fixture *f = *state;
+    hone__strategy_options options = {.bound = f->bound};
+    hone__strategy *strategy = NULL;
+    hone_error err = {0};
+    assert_int_equal(hone__strategy_open(&strategy, "lucky", &options, &err), HONE_E_ARG);
+    assert_non_null(strstr(err.message, "exhaustive"));
+    assert_null(strategy);
+}
+
+/* ---- rounds of a model, answered from a script ---- */
+
+enum { SCRIPT_MAX = 6 };
+
+typedef struct script {
+    const char *reply[SCRIPT_MAX]; /* NULL: not on record */
+    uint32_t told[SCRIPT_MAX];
+    char *request[SCRIPT_MAX];
+} script;
+
+static int script_recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {
+    script *s = user;
+    if (index >= SCRIPT_MAX || s->reply[index] == NULL)
+        return 0;
+    *request = hone__strdup("{}");
+    *reply = hone__strdup(s->reply[index]);
+    *tokens_in = 100;
+    *tokens_out = 10;
+    *seconds = 1;
+    return 1;
+}
+
+static hone_status script_record(void *user, uint32_t index, const char *request, const char *reply, uint64_t tokens_in, uint64_t tokens_out,
+                                 double seconds, uint32_t told) {
+    script *s = user;
+    (void)tokens_in, (void)tokens_out, (void)seconds;
+    if (index < SCRIPT_MAX && reply == NULL) {
+        s->told[index] = told;
+        hone__free(s->request[index]);
+        s->request[index] = hone__strdup(request);
+    }
+    return HONE_OK;
+}
+
+typedef struct course {
+    uint32_t trials, model_trials, local_trials;
+    hone_status status;
+    hone_error err;
+    char stop[160];
+    hone__strategy_report report;
+} course;
+
+static void go(course *c, hone__strategy *strategy, uint32_t trials_max) {
+    while (c->trials < trials_max) {
+        hone__proposal proposal;
+        uint32_t got = 0;
+        hone__ask_state ask = hone__strategy_ask(strategy, &proposal, 1, &got);
+        if (got == 0 && ask == HONE_ASK_DONE)
+            return;
+        c->status = hone__strategy_pump(strategy, 20, &c->err);
+        if (c->status != HONE_OK && c->status != HONE_E_TIMEOUT)
+            return;
+        if (got == 0)
+            continue;
+        c->trials++;
+        c->model_trials += strncmp(proposal.proposer, "model:", 6) == 0;
+        c->local_trials += strcmp(proposal.proposer, "local") == 0;
+        hone__measurement result = measure(&proposal.config);
+        assert_int_equal(hone__strategy_tell(strategy, &proposal.config, &result), HONE_OK);
+    }
+}
+
+static course converse(fixture *f, script *s, bool fall_back, uint32_t rounds) {
+    course c = {0};
+    hone__llm_options model = {.provider = "command", .model = "scripted", .command = "/bin/false"};
+    hone__llm *llm = NULL;
+    hone_device *device = NULL;
+    hone_error err = {0};
+    if (hone__llm_open(&llm, &model, &err) != HONE_OK || hone_device_open(&device, "cpu", &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    hone__exchange_log log = {script_recall, script_record, s};
+    hone__strategy_options options = {.kernel = f->kernel, .device = device, .bound = f->bound, .seed = f->kernel->seed,
+                                      .seed_count = f->kernel->seed_count, .rng_seed = 1, .trials_max = 60, .rounds_max = rounds,
+                                      .configs_per_round = 5, .initial_random = 2, .llm = llm, .log = &log, .fall_back = fall_back};
+    hone__strategy *strategy = NULL;
+    if (hone__strategy_open(&strategy, "llm", &options, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    go(&c, strategy, options.trials_max);
+    (void)snprintf(c.stop, sizeof c.stop, "%s", hone__strategy_stop(strategy));
+    hone__strategy_report_get(strategy, &c.report);
+    hone__strategy_close(strategy);
+    hone__llm_close(llm);
+    hone_device_free(device);
+    return c;
+}
+
+static void clear_script(script *s) {
+    for (int i = 0; i < SCRIPT_MAX; i++)
+        hone__free(s->request[i]);
+}
+
+static void test_llm_search__measures_replies_round_by_round(void **state) {
+    script s = {.reply = {"{\"configs\":[{\"A\":21},{\"A\":23,\"C\":\"tile\"}]}", "{\"configs\":[{\"A\":21,\"C\":\"tile\"}]}"}};
+    course c = converse(*state, &s, false, 2);
+    assert_int_equal(c.report.rounds, 2);
+    assert_int_equal(c.model_trials, 3);
+    assert_int_equal(c.trials, 1 + 2 + 2 + 3); /* default, seeds, draws, model */
+    assert_int_equal(c.report.tokens_in, 200);
+    assert_non_null(strstr(c.stop, "rounds"));
+    clear_script(&s);
+}
+
+static void test_llm_search__repairs_a_useless_reply_once(void **state) {
+    script s = {.reply = {"I would rather not say.", "{\"configs\":[{\"A\":21}]}"}};
+    course c = converse(*state, &s, false, 1);
+    assert_int_equal(c.report.requests, 2);
+    assert_int_equal(c.report.rounds, 1);
+    assert_int_equal(c.model_trials, 1);
+    clear_script(&s);
+}
+
+static void test_llm_search__failing_model_ends_llm_but_not_auto(void **state) {
+    script s = {.reply = {"{\"configs\":[{\"A\":21}]}"}};
+    course c = converse(*state, &s, false, 4);
+    assert_int_equal(c.status, HONE_E_PROVIDER);
+    assert_non_null(strstr(c.stop, "model failed"));
+    assert_non_null(s.request[1]); /* recorded before it was sent */
+    assert_non_null(strstr(s.request[1], "21"));
+    clear_script(&s);
+    script again = {.reply = {"{\"configs\":[{\"A\":21}]}"}};
+    c = converse(*state, &again, true, 4);
+    assert_int_equal(c.trials, 60);
+    assert_true(c.local_trials > 20);
+    assert_non_null(strstr(c.report.warning, "model failed"));
+    clear_script(&again);
+}
+
+static void test_llm_search__asks_before_the_batch_is_through(void **state) {
+    script s = {.reply = {"{\"configs\":[{\"A\":7},{\"A\":9},{\"A\":11},{\"A\":13},{\"A\":15}]}"}};
+    (void)converse(*state, &s, false, 4);
+    assert_int_equal(s.told[1], 5 + 3); /* default, two seeds, two draws, then 60 % of five */
+    clear_script(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_strategy__same_seed_gives_same_course, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_strategy__local_beats_random_and_nears_the_optimum, setup, teardown),
+        cmocka_unit_test(test_strategy__small_space_is_exhausted_without_repetition),
+        cmocka_unit_test_setup_teardown(test_strategy__unknown_name_lists_the_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_llm_search__measures_replies_round_by_round, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_llm_search__repairs_a_useless_reply_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_llm_search__failing_model_ends_llm_but_not_auto, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_llm_search__asks_before_the_batch_is_through, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
