@@ -156,7 +156,7 @@ static int finish(const invocation *in, const inputs *what, const char *json) {
 /* What a failed tuning leaves behind, said plainly. */
 static void say_kept(const invocation *in, hone_status status) {
     if (status == HONE_E_CANCELLED)
-        remark(in, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
+        fprintf(stderr, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.\n", bar_trials());
     else if (bar_trials() > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
         remark(in, "Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
 }
