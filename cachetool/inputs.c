@@ -213,5 +213,6 @@ void tune_options_fill(hone_tune_options *to, const settings *from) {
     to->llm_mailbox = from->llm_mailbox;
     to->llm_replay = from->llm_replay;
     to->transcript = from->transcript;
+    to->llm_timeout_s = (uint32_t)from->llm_timeout;
     to->configs_per_round = (uint32_t)from->configs_per_round;
 }
