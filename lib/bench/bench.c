@@ -207,21 +207,21 @@ static hone_status start(hone__bench *bench, hone_error *err) {
     return greet(bench);
 }
 
-static hone_status send_compile(hone__bench *bench, hone__job *job) {
+hone_status hone__bench_send_compile(hone__bench *bench, hone__job *job) {
     job->state = HONE_JOB_COMPILING;
     job->deadline_ns = deadline_in(bench->options.compile_s + HONE_BENCH_MARGIN_S);
     return send_request(bench, "compile", job->body, &job->request);
 }
 
-static hone_status send_measure(hone__bench *bench, hone__job *job) {
+hone_status hone__bench_send_measure(hone__bench *bench, hone__job *job, double budget_ms, double incumbent_ns) {
     hone__buf body;
     hone__buf_init(&body, 512);
     hone__buf_printf(&body, ",\"handle\":%lld,\"precision\":", (long long)job->handle);
     hone__buf_json_double(&body, bench->options.precision);
     hone__buf_text(&body, ",\"budget_ms\":");
-    hone__buf_json_double(&body, bench->options.budget_ms);
+    hone__buf_json_double(&body, budget_ms);
     hone__buf_text(&body, ",\"incumbent_ns\":");
-    hone__buf_json_double(&body, bench->incumbent_ns);
+    hone__buf_json_double(&body, incumbent_ns);
     job->state = HONE_JOB_MEASURING;
     job->deadline_ns = deadline_in(bench->options.run_s + HONE_BENCH_MARGIN_S);
     hone_status status = body.status == HONE_OK ? send_request(bench, "measure", body.data, &job->request) : body.status;
@@ -249,9 +249,9 @@ static hone_status schedule_single(hone__bench *bench, bool suspects) {
         if (suspects && job->suspect == HONE_JOB_QUEUED)
             continue;
         if (job->state == HONE_JOB_QUEUED)
-            return send_compile(bench, job);
+            return hone__bench_send_compile(bench, job);
         if (job->state == HONE_JOB_COMPILED)
-            return send_measure(bench, job);
+            return hone__bench_send_measure(bench, job, bench->options.budget_ms, bench->incumbent_ns);
     }
     return HONE_OK;
 }
@@ -272,9 +272,9 @@ static hone_status schedule(hone__bench *bench) {
         if (job->state == HONE_JOB_DONE)
             continue;
         if (job->state == HONE_JOB_COMPILED && !measuring) {
-            HONE_TRY(send_measure(bench, job));
+            HONE_TRY(hone__bench_send_measure(bench, job, bench->options.budget_ms, bench->incumbent_ns));
         } else if (job->state == HONE_JOB_QUEUED && compiling < bench->parallel) {
-            HONE_TRY(send_compile(bench, job));
+            HONE_TRY(hone__bench_send_compile(bench, job));
             compiling++;
         }
         measuring = true; /* measured strictly in order, so that the results' order does not depend on the compiler's speed */
@@ -354,7 +354,7 @@ static void refuse_start(hone__bench *bench, const cJSON *reply) {
     hone__reply_error(reply, &told);
     const char *message = hone__json_string(cJSON_GetObjectItemCaseSensitive(reply, "error"), "message");
     char text[480];
-    hone__text_clean(text, sizeof text, message != NULL ? message : told.reason);
+    hone__bench_clean(text, sizeof text, message != NULL ? message : told.reason);
     (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s", text);
 }
 

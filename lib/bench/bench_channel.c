@@ -62,7 +62,7 @@ static void write_some(hone__channel *channel) {
         ssize_t put = write_quietly(channel->process.in_fd, channel->out.data + channel->out_done, channel->out.length - channel->out_done);
         if (put < 0 && errno == EINTR)
             continue;
-        if (put < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (put < 0 && errno == EAGAIN)
             return;
         if (put < 0) {
             close_fd(&channel->process.in_fd); /* it closed its stdin: its end shows on stdout */
@@ -93,7 +93,7 @@ static void read_lines(hone__channel *channel) {
     }
     char chunk[65536];
     ssize_t got = read(channel->process.out_fd, chunk, sizeof chunk);
-    if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (got <= 0) {
         channel->out_closed = true;
@@ -111,7 +111,7 @@ static bool read_stderr(hone__channel *channel) {
     ssize_t got = read(channel->process.err_fd, chunk, sizeof chunk);
     if (got < 0 && errno == EINTR)
         return true;
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (got < 0 && errno == EAGAIN)
         return false;
     if (got <= 0) {
         close_fd(&channel->process.err_fd);
@@ -181,5 +181,5 @@ void hone__channel_tail(const hone__channel *channel, char *text, size_t bytes) 
     if (keep > 0)
         memcpy(raw, channel->tail + channel->tail_length - keep, keep);
     raw[keep] = '\0';
-    hone__text_clean(text, bytes, raw);
+    hone__bench_clean(text, bytes, raw);
 }

@@ -55,7 +55,6 @@ typedef struct hone__job {
     hone__job_state state;
     hone__job_state suspect;     /* in flight at this stage when the evaluator failed together with others; QUEUED: no suspect */
     bool dropped;                /* cancelled while compiling: the reply is awaited and forgotten */
-    bool compare_only;           /* compiled for hone__bench_compare: not measured alone, not in the queue */
     uint64_t request;            /* id of the request in flight, 0: none */
     uint64_t deadline_ns;
     int64_t handle;
@@ -106,12 +105,14 @@ hone_status hone__bench_pump(hone__bench *bench, uint32_t timeout_ms, hone_error
 void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *what);
 /* Send a control request: {"id":N,"op":OP,BODY}.  Nothing else may be in flight. */
 hone_status hone__bench_control(hone__bench *bench, const char *op, const char *body, double limit_s);
+hone_status hone__bench_send_compile(hone__bench *bench, hone__job *job);
+hone_status hone__bench_send_measure(hone__bench *bench, hone__job *job, double budget_ms, double incumbent_ns);
 uint32_t hone__bench_in_flight(const hone__bench *bench);
 
 /* ---- replies ---- */
 void hone__measurement_fail(hone__measurement *result, hone__outcome outcome, const char *reason);
 /* An evaluator's text as one line of printable UTF-8, cut at `bytes`. */
-void hone__text_clean(char *to, size_t bytes, const char *from);
+void hone__bench_clean(char *to, size_t bytes, const char *from);
 /* {"error": {...}} to an outcome and a reason. */
 void hone__reply_error(const cJSON *reply, hone__measurement *result);
 /* A reply of `compile`: sets handle; false when it is not well formed (result then says how). */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void hone__text_clean(char *to, size_t bytes, const char *from) {
+void hone__bench_clean(char *to, size_t bytes, const char *from) {
     size_t length = 0;
     bool gap = false;
     for (const unsigned char *c = (const unsigned char *)from; *c != '\0' && length + 1 < bytes; c++) {
@@ -40,7 +40,7 @@ void hone__measurement_fail(hone__measurement *result, hone__outcome outcome, co
     *result = (hone__measurement){.outcome = outcome, .compile_ms = result->compile_ms};
     if (outcome == HONE_OUTCOME_WRONG || outcome == HONE_OUTCOME_NAN)
         result->accuracy = HONE_ACCURACY_FAILED;
-    hone__text_clean(result->reason, sizeof result->reason, reason);
+    hone__bench_clean(result->reason, sizeof result->reason, reason);
     if (result->reason[0] == '\0')
         (void)snprintf(result->reason, sizeof result->reason, "%s, no reason given", hone__outcome_name(outcome));
 }
@@ -62,7 +62,7 @@ static void read_resources(const cJSON *reply, hone__measurement *result) {
             hone__json_print(&text, item);
     }
     if (text.status == HONE_OK && text.length > 0)
-        hone__text_clean(result->resources, sizeof result->resources, text.data);
+        hone__bench_clean(result->resources, sizeof result->resources, text.data);
     hone__buf_free(&text);
 }
 

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "device.h"
 #include "file.h"
+#include "hash.h"
 #include "worker_internal.h"
 
 #include <errno.h>
@@ -81,21 +82,19 @@ static void refuse_result(hone__worker *worker, uint64_t id, const char *stage, 
 
 static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
     const char *name = hone__json_string(request, "device");
-    hone_error err = {0};
-    hone_device *device = NULL;
     if (name != NULL && strcmp(name, "cpu") != 0) {
         char text[200];
         (void)snprintf(text, sizeof text, "the built-in evaluator tunes on device \"cpu\"; \"%.60s\" needs an evaluator of its own", name);
         hone__worker_refuse(worker, id, "hello", "no_device", text);
         return;
     }
-    if (hone__device_detect(&device, "cpu", &err) != HONE_OK) {
-        hone__worker_refuse(worker, id, "hello", "no_device", err.message);
+    if (worker->device == NULL) {
+        hone__worker_refuse(worker, id, "hello", "no_device", "this machine's CPU cannot be identified");
         return;
     }
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "peaks")))
         hone__worker_peaks(worker);
-    cJSON *json = hone__device_to_json(device);
+    cJSON *json = hone__device_to_json(worker->device);
     hone__buf line;
     begin(&line, id, true);
     hone__buf_printf(&line, ",\"protocol\":1,\"evaluator\":\"hone-worker %s\",\"parallel\":%u,\"compare\":true,\"device\":", HONE_VERSION_STRING,
@@ -110,7 +109,6 @@ static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
     hone__buf_text(&line, "}}");
     write_line(worker, &line);
     cJSON_Delete(json);
-    hone_device_free(device);
 }
 
 /* ---- compile ---- */
@@ -516,7 +514,7 @@ int hone_worker_main(int argc, char **argv) {
     worker.in_fd = 0;
     worker.out_fd = 1;
     hone__buf_init(&worker.in, (size_t)HONE_LIMIT_MESSAGE_BYTES + 131072);
-    worker.inbox = cJSON_CreateArray();
+    (void)hone__json_parse(&worker.inbox, "[]", 2, "inbox", NULL); /* by our parser, which gives cJSON our allocator */
     const char *compiler = getenv("CC");
     worker.compiler = hone__words_split(compiler != NULL && compiler[0] != '\0' ? compiler : "cc");
     if (worker.inbox == NULL || worker.compiler == NULL || worker.compiler[0] == NULL) {
@@ -527,7 +525,9 @@ int hone_worker_main(int argc, char **argv) {
         (void)fprintf(stderr, "hone worker: cannot create a folder in $TMPDIR or /tmp: %s\n", strerror(errno));
         return 4;
     }
-    hone__worker_cores_choose(&worker);
+    if (hone__device_detect(&worker.device, "cpu", NULL) != HONE_OK)
+        worker.device = NULL;
+    hone__worker_cores_choose(&worker); /* after the device: it narrows the cores that this process sees */
     run(&worker);
     hone__trial_end(&worker.trial);
     hone__worker_forget(&worker);
@@ -536,5 +536,6 @@ int hone_worker_main(int argc, char **argv) {
     cJSON_Delete(worker.inbox);
     hone__free(worker.module);
     hone__free(worker.compiler);
+    hone_device_free(worker.device);
     return 0;
 }

@@ -198,7 +198,7 @@ static void drain(hone__build *build, int *fd) {
     char chunk[16384];
     for (int i = 0; i < 16 && *fd >= 0; i++) {
         ssize_t got = read(*fd, chunk, sizeof chunk);
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (got <= 0) {
             (void)close(*fd);

@@ -168,6 +168,7 @@ typedef struct hone__worker {
     uint32_t object_count;     /* for file names */
     hone__trial trial;
     cJSON *inbox;              /* array of requests not yet begun */
+    struct hone_device *device;
     double peak_gbps, peak_gflops;
     bool peaks_known;
 } hone__worker;

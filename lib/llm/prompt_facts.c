@@ -223,8 +223,8 @@ void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input) {
         hone__buf_char(buf, '\n');
     }
     if (roof.memory_ns > 0 && roof.compute_ns > 0)
-        hone__buf_printf(buf, "- so the limit is %s; no config can be faster than it, unless data stay in a cache between runs\n",
-                         roof.memory_ns > roof.compute_ns ? "memory traffic" : "arithmetic");
+        hone__buf_printf(buf, "- so the limit is %s\n",
+                         roof.memory_ns > roof.compute_ns ? "memory traffic (unless the data stay in a cache between runs)" : "arithmetic");
 }
 
 /* ---- launch ---- */
@@ -371,5 +371,7 @@ void hone__facts_known(hone__buf *buf, const hone__prompt_input *input) {
 
 bool hone__slot_is_family(const hone__space *space, uint32_t slot) {
     const hone__param *param = &space->param[hone__space_param_of_slot(space, slot)];
-    return (param->kind == HONE_KIND_BOOL || param->kind == HONE_KIND_ENUM) && param->domain.count >= 2 && param->domain.count <= 4;
+    if (param->kind == HONE_KIND_BOOL || param->kind == HONE_KIND_ENUM)
+        return param->domain.count >= 2 && param->domain.count <= 4;
+    return (param->kind == HONE_KIND_RANGE || param->kind == HONE_KIND_POW2) && param->domain.count >= 2 && param->domain.count <= 3;
 }
