@@ -74,7 +74,8 @@ static void put_achieved(hone__buf *buf, const hone__digest *digest) {
         hone__text_number(buf, 100 * roof.limit_ns / ns, 3);
         hone__buf_text(buf, " % of the roofline (");
         hone__text_ms(buf, roof.limit_ns);
-        hone__buf_printf(buf, ", set by %s)\n", roof.memory_ns > roof.compute_ns ? "memory traffic" : "arithmetic");
+        hone__buf_printf(buf, ", set by %s)%s\n", roof.memory_ns > roof.compute_ns ? "memory traffic" : "arithmetic",
+                         roof.limit_ns > 1.05 * ns ? "; beyond it, so the stated work or the measured peak is not exact here" : "");
     }
 }
 
@@ -403,7 +404,7 @@ static void put_next(hone__buf *buf, const hone__digest *digest) {
         hone__buf_text(buf, "- Nothing works yet: first find any config that does. Stay away from what the failures share.\n");
     else if (digest->failed_count * 3 >= input->trial_count)
         hone__buf_text(buf, "- A third or more of the configs failed: see above what they share, and change that before anything else.\n");
-    if (reached >= 0.9)
+    if (reached >= 0.9 && reached <= 1.05)
         hone__buf_text(buf, "- The best is within 10 % of the roofline: little is left; try only what could close the rest.\n");
     if (last)
         hone__buf_text(buf, "- This is the last batch. Spend most of it on what the measured effects favour, combined around the anchors, and a few on "
