@@ -114,6 +114,42 @@ static void facts(const cJSON *result, bool tuned) {
     line("key", json_string_at(result, "key"));
 }
 
+static void put_macro_value(const cJSON *value) {
+    if (cJSON_IsBool(value))
+        putchar(cJSON_IsTrue(value) ? '1' : '0');
+    else
+        render_value(stdout, "", value);
+}
+
+/* The macros of spec/kernel.md section 6, as a compiler takes them. */
+static void hard_code_line(const inputs *what, const cJSON *config) {
+    if (config == NULL || strcmp(hone_kernel_language(what->kernel), "external") == 0)
+        return;
+    printf("hard-code   ");
+    const cJSON *value = NULL;
+    cJSON_ArrayForEach(value, config) {
+        if (cJSON_IsArray(value)) {
+            int index = 0;
+            const cJSON *element = NULL;
+            cJSON_ArrayForEach(element, value) {
+                printf(" -D");
+                put_safe(stdout, value->string, 0);
+                printf("_%d=", index++);
+                put_macro_value(element);
+            }
+            printf(" -D");
+            put_safe(stdout, value->string, 0);
+            printf("_LEN=%d", index);
+        } else {
+            printf(" -D");
+            put_safe(stdout, value->string, 0);
+            putchar('=');
+            put_macro_value(value);
+        }
+    }
+    putchar('\n');
+}
+
 static void show_result(const invocation *in, const inputs *what, const cJSON *result) {
     printf("%s", style_on(stdout, STYLE_BOLD));
     put_safe(stdout, hone_kernel_name(what->kernel), 0);
@@ -137,7 +173,7 @@ static void show_result(const invocation *in, const inputs *what, const cJSON *r
         cJSON_free(text);
     }
     lookup_line(in);
-    line("hard-code", "put the config into the spec as \"default\", or pass it to the kernel as macros");
+    hard_code_line(what, config);
 }
 
 static int finish(const invocation *in, const inputs *what, const char *json) {

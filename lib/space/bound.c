@@ -161,6 +161,13 @@ static void append_level(hone__bound *bound, hone__group *group, ordering *o, ui
         bound->check[bound->check_count++] = i;
         level->check_count++;
     }
+    level->partial = &bound->partial[bound->partial_count];
+    for (uint32_t i = 0; i < space->constraint_count; i++) {
+        if (o->checked[i] || !hone__expr_reads(space->constraint[i].expr, space->size_count + slot))
+            continue;
+        bound->partial[bound->partial_count++].constraint = i;
+        level->partial_count++;
+    }
 }
 
 /* The open slot with the fewest values that `constraint` reads (NULL: any of the group); UINT32_MAX: none. */
@@ -198,6 +205,21 @@ static void order_group(hone__bound *bound, hone__group *group, ordering *o) {
         if (slot == UINT32_MAX)
             return;
         append_level(bound, group, o, slot);
+    }
+}
+
+static void find_ranges(hone__bound *bound) {
+    const hone__space *space = bound->space;
+    for (uint32_t i = 0; i < space->param_count; i++) {
+        const hone__domain *domain = &space->param[i].domain;
+        hone__interval range = {hone__domain_int(domain, 0), hone__domain_int(domain, domain->count - 1)};
+        for (uint32_t j = 0; domain->kind == HONE_KIND_ENUM && j < domain->count; j++) {
+            int64_t value = hone__domain_int(domain, j);
+            range.low = value < range.low ? value : range.low;
+            range.high = value > range.high ? value : range.high;
+        }
+        for (uint32_t j = 0; j < space->param[i].slot_count; j++)
+            bound->range[space->param[i].first_slot + j] = range;
     }
 }
 
@@ -264,11 +286,13 @@ static hone_status bind_group(hone__bound *bound, hone__group *group, uint64_t *
         return hone__fail(err, HONE_E_NOMEM, "space", "out of memory");
     if (empty != UINT32_MAX) {
         const hone__level *level = &group->level[empty];
-        HONE_ASSERT(level->check_count > 0);
-        const hone__constraint *constraint = level->check_count > 0 ? &bound->space->constraint[level->check[0]] : NULL;
+        HONE_ASSERT(level->check_count + level->partial_count > 0);
+        uint32_t which = level->check_count > 0 ? level->check[0] : level->partial_count > 0 ? level->partial[0].constraint : 0;
+        const hone__constraint *constraint = &bound->space->constraint[which];
         return nothing_valid(bound, constraint, group->level_count == 1 ? " for any value" : " together with the others", err);
     }
     hone__found found = hone__group_measure(group, rng, draft);
+    hone__group_settle(group);
     if (found == HONE_FOUND_NONE)
         return nothing_valid(bound, NULL, " (all combinations were tried)", err);
     if (found == HONE_FOUND_TIRED && !base_valid)
@@ -288,8 +312,10 @@ static hone_status bind(hone__bound *bound, hone_error *err) {
     hone__rng rng;
     hone__rng_seed(&rng, 1); /* estimates are the same each time */
     HONE_TRY(check_sizes(bound, err));
+    find_ranges(bound);
     make_groups(bound);
     hone__draft_init(&draft, bound);
+    draft.learning = true;
     bool base_valid = hone__bound_valid(bound, &bound->space->base, NULL);
     /* Small groups first, so that a large one cannot eat their share of the work. */
     for (uint32_t i = 0; i < bound->group_count; i++) {
@@ -322,7 +348,8 @@ hone_status hone__bound_new(hone__bound **out, const hone__space *space, const i
     bound->level = hone__alloc_array(space->slot_count, sizeof *bound->level);
     bound->check = hone__alloc_array(space->constraint_count + 1, sizeof *bound->check);
     hone_status status = HONE_OK;
-    if (bound->group == NULL || bound->level == NULL || bound->check == NULL)
+    bound->partial = hone__alloc_array((size_t)space->constraint_count * space->slot_count + 1, sizeof *bound->partial);
+    if (bound->group == NULL || bound->level == NULL || bound->check == NULL || bound->partial == NULL)
         status = hone__fail(err, HONE_E_NOMEM, "space", "out of memory");
     else
         status = bind(bound, err);
@@ -344,6 +371,7 @@ void hone__bound_free(hone__bound *bound) {
     hone__free(bound->group);
     hone__free(bound->level);
     hone__free(bound->check);
+    hone__free(bound->partial);
     hone__free(bound);
 }
 

@@ -7,6 +7,8 @@
 enum {
     LISTED_MAX = 1u << 18,  /* assignments of a listed group */
     LEVEL_MAX = 1u << 19,   /* partial assignments of one level */
+    PARTIAL_TRIES = 2048,   /* before a partial check is judged ... */
+    PARTIAL_PAYS = 32,      /* ... by finding something once in so many tries */
 };
 
 /* ---- drafts ---- */
@@ -15,19 +17,54 @@ void hone__draft_init(hone__draft *draft, const hone__bound *bound) {
     memset(draft, 0, sizeof *draft);
     draft->bound = bound;
     hone__space_values(bound->space, bound->sizes, &draft->config, draft->value);
+    const uint32_t sizes = bound->space->size_count;
+    for (uint32_t i = 0; i < sizes; i++)
+        draft->box[i] = (hone__interval){draft->value[i], draft->value[i]};
+    memcpy(&draft->box[sizes], bound->range, bound->space->slot_count * sizeof draft->box[0]);
 }
 
 void hone__draft_set(hone__draft *draft, const hone__level *level, uint32_t value) {
     const hone__space *space = draft->bound->space;
     draft->config.slot[level->slot] = value;
-    draft->value[space->size_count + level->slot] = hone__domain_int(&space->param[level->param].domain, value);
+    int64_t number = hone__domain_int(&space->param[level->param].domain, value);
+    draft->value[space->size_count + level->slot] = number;
+    draft->box[space->size_count + level->slot] = (hone__interval){number, number};
     if (level->is_order)
         draft->used[level->param] |= 1u << value;
 }
 
 void hone__draft_unset(hone__draft *draft, const hone__level *level) {
+    draft->box[draft->bound->space->size_count + level->slot] = draft->bound->range[level->slot];
     if (level->is_order)
         draft->used[level->param] &= ~(1u << draft->config.slot[level->slot]);
+}
+
+static bool pays(const hone__partial *partial) {
+    return partial->tries < PARTIAL_TRIES || (uint64_t)partial->hits * PARTIAL_PAYS >= partial->tries;
+}
+
+static bool check_partial(hone__draft *draft, hone__partial *partial) {
+    if (draft->learning && !pays(partial))
+        return true;
+    draft->work += 2;
+    bool possible = hone__expr_possible(draft->bound->space->constraint[partial->constraint].expr, draft->box);
+    if (draft->learning) {
+        partial->tries++;
+        partial->hits += possible ? 0 : 1;
+    }
+    return possible;
+}
+
+void hone__group_settle(hone__group *group) {
+    for (uint32_t i = 0; i < group->level_count; i++) {
+        hone__level *level = &group->level[i];
+        uint32_t kept = 0;
+        for (uint32_t j = 0; j < level->partial_count; j++) {
+            if (level->partial[j].hits > 0 && pays(&level->partial[j]))
+                level->partial[kept++] = level->partial[j];
+        }
+        level->partial_count = kept;
+    }
 }
 
 bool hone__draft_check(hone__draft *draft, const hone__level *level) {
@@ -36,6 +73,10 @@ bool hone__draft_check(hone__draft *draft, const hone__level *level) {
         int64_t result;
         draft->work++;
         if (!hone__expr_eval(constraint[level->check[i]].expr, draft->value, &result, NULL) || result == 0)
+            return false;
+    }
+    for (uint32_t i = 0; i < level->partial_count; i++) {
+        if (!check_partial(draft, &level->partial[i]))
             return false;
     }
     return true;
@@ -51,8 +92,10 @@ void hone__draft_load(hone__draft *draft, const hone__group *group, uint32_t lev
 
 void hone__draft_clear(hone__draft *draft, const hone__group *group) {
     for (uint32_t i = 0; i < group->level_count; i++) {
-        if (group->level[i].is_order)
-            draft->used[group->level[i].param] = 0;
+        const hone__level *level = &group->level[i];
+        if (level->is_order)
+            draft->used[level->param] = 0;
+        draft->box[draft->bound->space->size_count + level->slot] = draft->bound->range[level->slot];
     }
 }
 
@@ -91,10 +134,11 @@ static expansion expand_level(hone__group *group, uint32_t depth, hone__draft *d
     const hone__level *level = &group->level[depth];
     uint32_t parents = depth == 0 ? 1 : group->level[depth - 1].node_count;
     /* Unchecked levels multiply; there is no use in starting one that cannot fit. */
-    if (level->check_count == 0 && (uint64_t)parents * level->choices > LEVEL_MAX)
+    bool checks = level->check_count + level->partial_count > 0;
+    if (!checks && (uint64_t)parents * level->choices > LEVEL_MAX)
         return TOO_BIG;
     for (uint32_t parent = 0; parent < parents; parent++) {
-        if (level->check_count > 0 || level->is_order) {
+        if (checks || level->is_order) {
             hone__draft_clear(draft, group);
             hone__draft_load(draft, group, depth, parent);
             draft->work += depth / 4 + 1;
@@ -104,7 +148,7 @@ static expansion expand_level(hone__group *group, uint32_t depth, hone__draft *d
             if (is_used(draft, level, value))
                 continue;
             bool fits = true;
-            if (level->check_count > 0) {
+            if (checks) {
                 hone__draft_set(draft, level, value);
                 fits = hone__draft_check(draft, level);
                 hone__draft_unset(draft, level);

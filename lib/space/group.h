@@ -6,6 +6,12 @@
 
 #include "space_private.h"
 
+/* A constraint that reads a level's slot while others are still open: checked by intervals, as long as that pays. */
+typedef struct hone__partial {
+    uint32_t constraint;
+    uint32_t tries, hits; /* counted while binding only */
+} hone__partial;
+
 /* One slot of a group's order, and the nodes of the trie there (NULL beyond the expanded levels). */
 typedef struct hone__level {
     uint32_t slot;
@@ -15,6 +21,8 @@ typedef struct hone__level {
     bool is_order;          /* slot of a permutation */
     const uint32_t *check;  /* constraints that can be checked from here on */
     uint32_t check_count;
+    hone__partial *partial;
+    uint32_t partial_count;
     uint32_t *parent;       /* node of the level above */
     uint32_t *value;
     uint32_t node_count;
@@ -29,6 +37,7 @@ typedef struct hone__group {
     double count;
     double accept_rate;     /* of random completions; 0: none was seen */
     double dive_rate;       /* of dives; 0: none was seen */
+    uint32_t line_max;      /* most valid values seen in the last level; 0: not looked at */
 } hone__group;
 
 struct hone__bound {
@@ -40,6 +49,9 @@ struct hone__bound {
     hone__level *level;     /* of all groups, one after the other */
     uint32_t *check;        /* constraint indices of all levels */
     uint32_t check_count;
+    hone__partial *partial; /* of all levels */
+    uint32_t partial_count;
+    hone__interval range[HONE_LIMIT_SLOTS]; /* least and greatest value of each slot */
     double count;
     bool exact;
 };
@@ -50,6 +62,8 @@ typedef struct hone__draft {
     hone__config config;
     int64_t value[HONE__VALUES_MAX];
     uint32_t used[HONE_LIMIT_PARAMS]; /* permutations: values taken */
+    hone__interval box[HONE__VALUES_MAX]; /* what each value can be; kept only for groups with partial checks */
+    bool learning;                    /* binding: count what partial checks find */
     uint64_t work;                    /* values tried and constraints evaluated */
 } hone__draft;
 
@@ -57,6 +71,7 @@ void hone__draft_init(hone__draft *draft, const hone__bound *bound);
 /* Set and unset one level's slot. */
 void hone__draft_set(hone__draft *draft, const hone__level *level, uint32_t value);
 void hone__draft_unset(hone__draft *draft, const hone__level *level);
+/* The constraints that this level completes hold, and none that it touches is out of reach. */
 bool hone__draft_check(hone__draft *draft, const hone__level *level);
 /* Set the levels 0 .. `levels`-1 to the node `node` of the last of them. */
 void hone__draft_load(hone__draft *draft, const hone__group *group, uint32_t levels, uint32_t node);
@@ -92,5 +107,7 @@ bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *d
 hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft *draft);
 /* Expand the trie within the budget; false: out of memory.  `empty` gets the level where nothing was left, or UINT32_MAX. */
 bool hone__group_expand(hone__group *group, hone__draft *draft, uint64_t *budget, uint32_t *empty);
+/* After binding: forget the partial checks that found too little. */
+void hone__group_settle(hone__group *group);
 
 #endif

@@ -88,7 +88,7 @@ static double dive(const hone__group *group, hone__rng *rng, hone__draft *draft)
     double weight = base_count(group);
     for (uint32_t i = group->complete; i < group->level_count && weight > 0; i++) {
         const hone__level *level = &group->level[i];
-        if (level->check_count == 0) {
+        if (level->check_count + level->partial_count == 0) {
             draft->work++;
             hone__draft_set(draft, level, draw_value(level, rng, draft));
             weight *= level->choices;

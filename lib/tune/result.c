@@ -156,7 +156,7 @@ static bool is_default(const hone__tuning *tuning, uint32_t trial) {
     return hone__config_equal(&tuning->trial[trial].config, &tuning->kernel->space->base);
 }
 
-/* Position in the set of the winner: rank 0, but the default where it is tied with that: no change without a gain. */
+/* Position in the set of the winner: rank 0, but the default where it is as good as that to the eye too: no change without a gain. */
 static uint32_t winner_of(const hone__tuning *tuning, const final_set *set, bool *tie) {
     uint32_t best = 0;
     *tie = false;
@@ -168,7 +168,7 @@ static uint32_t winner_of(const hone__tuning *tuning, const final_set *set, bool
     for (uint32_t i = 0; i < set->count; i++) {
         if (i != best && set->finalist[i].tied_with_best) {
             *tie = true;
-            if (is_default(tuning, set->trial[i]))
+            if (is_default(tuning, set->trial[i]) && set->finalist[i].result.median_ns <= 1.01 * set->finalist[best].result.median_ns)
                 winner = i;
         }
     }
