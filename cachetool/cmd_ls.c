@@ -2,7 +2,7 @@
 #include "inputs.h"
 #include "render.h"
 
-#include <stdlib.h>
+#include <math.h>
 #include <time.h>
 
 typedef struct listing {
@@ -16,7 +16,7 @@ static void age_text(char text[SHORT_TEXT], double created_unix_s) {
     if (created_unix_s <= 0 || age < 0)
         (void)snprintf(text, SHORT_TEXT, "-");
     else
-        format_seconds(text, age);
+        format_seconds(text, floor(age));
 }
 
 /* {"M":1024,"N":64} as "M=1024 N=64". */

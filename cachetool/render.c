@@ -123,7 +123,7 @@ void format_ms(char text[SHORT_TEXT], double ms) {
 void format_seconds(char text[SHORT_TEXT], double seconds) {
     if (!isfinite(seconds) || seconds < 0)
         (void)snprintf(text, SHORT_TEXT, "-");
-    else if (seconds < 1)
+    else if (seconds > 0 && seconds < 1)
         format_ms(text, seconds * 1e3);
     else if (seconds < 59.95)
         (void)snprintf(text, SHORT_TEXT, "%.1f s", seconds);
@@ -285,8 +285,9 @@ void render_object(FILE *to, const cJSON *object, int indent, const char *skip) 
         const char *name = item->string != NULL ? item->string : "";
         if (skip != NULL && choice_in(skip, name))
             continue;
-        line_start(to, indent, name, width + 2);
-        if (fits_a_line(item)) {
+        bool short_one = fits_a_line(item);
+        line_start(to, indent, name, short_one ? width + 2 : 0);
+        if (short_one) {
             render_value(to, name, item);
             fputc('\n', to);
         } else if (cJSON_IsArray(item)) {

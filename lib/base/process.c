@@ -61,7 +61,6 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
         set_limit(RLIMIT_CPU, limits->cpu_s);
         apply_affinity(limits);
     }
-    set_limit(RLIMIT_CORE, 0);
     struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
     if (cwd == NULL || chdir(cwd) == 0) {
@@ -88,7 +87,15 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
     for (int i = 0; i < 4 && status == HONE_OK; i++) {
         if (pipe2(pipes[i], O_CLOEXEC) != 0)
             status = hone__fail_os(err, hone__status_of_errno(errno), "process", errno, "cannot create a pipe: %s", strerror(errno));
-        /* The report pipe must not sit on 0..2, nor below the others it is kept apart from. */
+        /* A host with closed standard streams gets fds 0..2 here; dup2 onto 0..2 in the child must not meet them. */
+        for (int end = 0; end < 2 && status == HONE_OK; end++) {
+            int moved = pipes[i][end] < 3 ? fcntl(pipes[i][end], F_DUPFD_CLOEXEC, 3) : pipes[i][end];
+            if (moved >= 0 && moved != pipes[i][end]) {
+                (void)close(pipes[i][end]);
+                pipes[i][end] = moved;
+            }
+        }
+        /* The report pipe is kept apart from the others, so that the child can close all around it. */
         if (status == HONE_OK && i == 3) {
             int high = fcntl(pipes[3][1], F_DUPFD_CLOEXEC, 64);
             if (high >= 0) {
@@ -141,11 +148,14 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
 bool hone__process_ended(hone__process *process, int *wait_status) {
     if (process->pid == 0)
         return true;
-    int status = 0;
-    pid_t got = waitpid(process->pid, &status, WNOHANG);
-    if (got == 0 || (got < 0 && errno == EINTR))
+    /* Look first and reap last: until it is reaped its number, and so its group's, cannot belong to anybody else. */
+    siginfo_t info = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0)
         return false;
     (void)kill(-process->pid, SIGKILL); /* what it left behind in its group */
+    int status = 0;
+    while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR) {
+    }
     process->pid = 0;
     if (wait_status != NULL)
         *wait_status = status;

@@ -159,9 +159,11 @@ static bool is_required(const cJSON *required, const char *name) {
 
 bool hone__schema_strict(const cJSON *schema) {
     const cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    const char *type = hone__json_string(schema, "type");
+    bool closed = cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(schema, "additionalProperties"));
+    if (type != NULL && strcmp(type, "object") == 0 && !closed)
+        return false;
     if (cJSON_IsObject(properties)) {
-        if (!cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(schema, "additionalProperties")))
-            return false;
         const cJSON *required = cJSON_GetObjectItemCaseSensitive(schema, "required");
         const cJSON *property;
         cJSON_ArrayForEach(property, properties) {

@@ -44,7 +44,14 @@ char *hone__llm_request_json(const hone__llm_request *request) {
 static void put_request(hone__buf *line, const char *request) {
     cJSON *item = NULL;
     if (hone__json_parse(&item, request, strlen(request), "request", NULL) == HONE_OK && cJSON_IsObject(item)) {
-        hone__json_print(line, item);
+        hone__buf text; /* cJSON lets bytes through that are not UTF-8; the reader does not */
+        hone__buf_init(&text, LINE_BYTES);
+        hone__json_print(&text, item);
+        if (text.status != HONE_OK)
+            line->status = text.status;
+        else
+            hone__utf8_append(line, text.data);
+        hone__buf_free(&text);
     } else {
         hone__buf_text(line, "{\"system\":\"\",\"messages\":[{\"role\":\"user\",\"text\":");
         hone__body_string(line, request);

@@ -1,12 +1,13 @@
 /* entry_print.c: entries and trials as JSON (spec/json.md, "entry" and "trial"). */
 #include "alloc.h"
 #include "json.h"
+#include "layout.h"
 #include "record.h"
 
 #include <string.h>
 
 /* Text that was written as JSON.  It came from a file: what is not JSON is shown as a string, never pasted. */
-static void print_json_text(hone__buf *buf, const char *text) {
+void hone__record_print_json(hone__buf *buf, const char *text) {
     if (text == NULL || text[0] == '\0') {
         hone__buf_text(buf, "null");
         return;
@@ -21,7 +22,7 @@ static void print_json_text(hone__buf *buf, const char *text) {
 
 static void print_json_member(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, "\"%s\":", name);
-    print_json_text(buf, text);
+    hone__record_print_json(buf, text);
 }
 
 static void print_id(hone__buf *buf, const char *name, const uint8_t id[16]) {

@@ -63,7 +63,7 @@ static bool read_args(probe *p, int argc, char **argv) {
 
 static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm_reply *reply, hone_error *err) {
     static const char schema_text[] =
-        "{\"type\":\"object\",\"properties\":{\"configs\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},"
+        "{\"type\":\"object\",\"properties\":{\"configs\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}},"
         "\"required\":[\"configs\"],\"additionalProperties\":false}";
     cJSON *schema = NULL;
     if (p->schema)

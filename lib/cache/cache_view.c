@@ -1,0 +1,361 @@
+/* cache_view.c: looking into a cache from outside: every entry, one entry with all that is known of it, counts. */
+#define _GNU_SOURCE
+#include "alloc.h"
+#include "slot.h"
+#include "status.h"
+#include "store.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum { CHUNK = 64, SHOW_BYTES = 64 << 20 };
+
+/* ---- each ---- */
+
+typedef struct each_call {
+    uint8_t from[512];      /* the first slot wanted */
+    size_t from_bytes;      /* 0: the very first */
+    bool more;
+    uint32_t count;
+    uint64_t damaged;
+    hone__entry entry[CHUNK];
+} each_call;
+
+static void chunk_clear(each_call *call) {
+    for (uint32_t i = 0; i < call->count; i++)
+        hone__entry_clear(&call->entry[i]);
+    call->count = 0;
+}
+
+static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
+    each_call *call = user;
+    chunk_clear(call);
+    call->more = false;
+    uint64_t damaged = 0;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_ENTRY, &cursor));
+    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){call->from, call->from_bytes}, &key, &value);
+    while (status == HONE_OK) {
+        if (call->count == CHUNK && key.mv_size <= sizeof call->from) {
+            memcpy(call->from, key.mv_data, key.mv_size);
+            call->from_bytes = key.mv_size;
+            call->more = true;
+            break;
+        }
+        hone__entry *entry = &call->entry[call->count];
+        hone_status decoded = hone__entry_decode(entry, value.mv_data, value.mv_size, (hone__slot_key){key.mv_data, key.mv_size});
+        if (decoded == HONE_OK)
+            call->count++;
+        else if (decoded == HONE_E_NOMEM)
+            status = decoded;
+        else
+            damaged++;
+        if (status == HONE_OK)
+            status = hone__cursor_next(txn, cursor, &key, &value);
+    }
+    mdb_cursor_close(cursor);
+    if (status != HONE_OK && status != HONE_E_NOTFOUND)
+        return hone__fail(err, status, "cache", "cannot list %s: %s", txn->store->path, hone_status_text(status));
+    call->damaged += damaged;
+    return HONE_OK;
+}
+
+/* Calls `visit` for every entry with no transaction open; a non-zero return stops. */
+static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__entry *entry, void *user), void *user, uint64_t *damaged,
+                              hone_error *err) {
+    each_call *call = hone__alloc(sizeof *call);
+    if (call == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to list entries");
+    hone_status status;
+    bool stopped = false;
+    do {
+        status = hone__store_read(cache, chunk_fn, call, err);
+        for (uint32_t i = 0; status == HONE_OK && i < call->count && !stopped; i++)
+            stopped = visit(&call->entry[i], user) != 0;
+    } while (status == HONE_OK && call->more && !stopped);
+    chunk_clear(call);
+    if (damaged != NULL)
+        *damaged = call->damaged;
+    hone__free(call);
+    return status;
+}
+
+typedef struct print_call {
+    hone_entry_fn *fn;
+    void *user;
+    hone__buf buf;
+} print_call;
+
+static int print_one(const hone__entry *entry, void *user) {
+    print_call *call = user;
+    hone__buf_clear(&call->buf);
+    hone__entry_print(&call->buf, entry);
+    if (call->buf.status != HONE_OK)
+        return 1;
+    return call->fn(call->buf.data, call->user);
+}
+
+hone_status hone_cache_each(const hone_cache *cache, hone_entry_fn *fn, void *user, uint64_t *damaged, hone_error *err) {
+    if (damaged != NULL)
+        *damaged = 0;
+    HONE_TRY(hone__cache_usable(cache, err));
+    if (fn == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_each: fn is NULL");
+    print_call call = {.fn = fn, .user = user};
+    hone__buf_init(&call.buf, SHOW_BYTES);
+    hone_status status = each_entry(cache, print_one, &call, damaged, err);
+    if (status == HONE_OK && call.buf.status != HONE_OK)
+        status = hone__fail(err, call.buf.status, "cache", "cannot print an entry of %s", hone_cache_path(cache));
+    hone__buf_free(&call.buf);
+    return status;
+}
+
+/* ---- show ---- */
+
+typedef struct search_call {
+    char prefix[33];
+    size_t length;
+    uint32_t found;
+    hone__key key;
+} search_call;
+
+static int match_one(const hone__entry *entry, void *user) {
+    search_call *call = user;
+    hone__hash hash;
+    char hex[33];
+    memcpy(hash.byte, entry->key.key, 16);
+    hone__hash_hex(&hash, hex);
+    if (strncmp(hex, call->prefix, call->length) == 0) {
+        call->key = entry->key;
+        call->found++;
+    }
+    return call->found > 1;
+}
+
+static hone_status read_prefix(search_call *call, const char *key, hone_error *err) {
+    size_t length = key == NULL ? 0 : strlen(key);
+    bool fine = length >= 4 && length <= 32;
+    for (size_t i = 0; fine && i < length; i++) {
+        char c = key[i] >= 'A' && key[i] <= 'F' ? (char)(key[i] - 'A' + 'a') : key[i];
+        fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        call->prefix[i] = c;
+    }
+    call->length = length;
+    if (!fine)
+        return hone__fail(err, HONE_E_ARG, "cache", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
+    return HONE_OK;
+}
+
+static hone_status find_key(const hone_cache *cache, const char *key, hone__key *out, hone_error *err) {
+    search_call call = {.found = 0};
+    HONE_TRY(read_prefix(&call, key, err));
+    HONE_TRY(each_entry(cache, match_one, &call, NULL, err));
+    if (call.found == 0)
+        return hone__fail(err, HONE_E_NOTFOUND, "cache", "no entry whose key begins with %s in %s", call.prefix, hone_cache_path(cache));
+    if (call.found > 1)
+        return hone__fail(err, HONE_E_ARG, "cache", "several keys begin with %s in %s; give more digits", call.prefix, hone_cache_path(cache));
+    *out = call.key;
+    return HONE_OK;
+}
+
+static void print_member(hone__buf *buf, const char *name, const char *text) {
+    hone__buf_printf(buf, "\"%s\":", name);
+    hone__buf_json_string(buf, text == NULL ? "" : text);
+}
+
+/* The last session of the key with its trials, or null. */
+static hone_status print_session(hone__buf *buf, const hone_cache *cache, const hone__key *key, hone_error *err) {
+    hone__session session;
+    uint32_t number, count = 0, exchanges = 0;
+    hone_status status = hone__journal_last(cache, key, &number, &session, err);
+    if (status == HONE_E_NOTFOUND) {
+        hone__buf_text(buf, ",\"session\":null,\"trials\":[]");
+        return HONE_OK;
+    }
+    HONE_TRY(status);
+    hone__trial *trial = NULL;
+    hone__exchange *exchange = NULL;
+    status = hone__journal_trials(cache, key, number, &trial, &count, err);
+    if (status == HONE_OK)
+        status = hone__journal_exchanges(cache, key, number, &exchange, &exchanges, err);
+    if (status == HONE_OK) {
+        hone__buf_printf(buf, ",\"session\":{\"number\":%u,", number);
+        print_member(buf, "strategy", session.strategy);
+        hone__buf_char(buf, ',');
+        print_member(buf, "model", session.model);
+        hone__buf_printf(buf, ",\"seed\":%llu,\"done\":%s,\"runs\":%u,\"exchanges\":%u,\"started_unix_s\":%lld,\"seconds\":",
+                         (unsigned long long)session.seed, session.done ? "true" : "false", session.runs, exchanges,
+                         (long long)session.started_unix_s);
+        hone__buf_json_double(buf, session.seconds);
+        hone__buf_text(buf, ",\"options\":");
+        hone__record_print_json(buf, session.options);
+        hone__buf_text(buf, "},\"trials\":[");
+        for (uint32_t i = 0; i < count; i++) {
+            if (i > 0)
+                hone__buf_char(buf, ',');
+            hone__trial_print(buf, &trial[i]);
+        }
+        hone__buf_char(buf, ']');
+    }
+    for (uint32_t i = 0; i < count; i++)
+        hone__trial_clear(&trial[i]);
+    for (uint32_t i = 0; i < exchanges; i++)
+        hone__exchange_clear(&exchange[i]);
+    hone__free(trial);
+    hone__free(exchange);
+    hone__session_clear(&session);
+    return status;
+}
+
+static hone_status print_kernel(hone__buf *buf, const hone_cache *cache, const hone__key *key, hone_error *err) {
+    hone__kernel_info info;
+    hone_status status = hone__cache_get_kernel(cache, key->kernel, &info, err);
+    if (status == HONE_E_NOTFOUND || status == HONE_E_CORRUPT) {
+        hone__buf_text(buf, ",\"kernel\":null");
+        return HONE_OK;
+    }
+    HONE_TRY(status);
+    hone__buf_text(buf, ",\"kernel\":{");
+    print_member(buf, "name", info.name);
+    hone__buf_char(buf, ',');
+    print_member(buf, "language", info.language);
+    hone__buf_char(buf, ',');
+    hone__buf_text(buf, "\"space\":");
+    hone__record_print_json(buf, info.space);
+    hone__buf_char(buf, ',');
+    print_member(buf, "source", info.source);
+    hone__buf_char(buf, '}');
+    hone__kernel_info_clear(&info);
+    return HONE_OK;
+}
+
+static hone_status hand_over(char **json, hone__buf *buf, hone_status status, hone_error *err) {
+    if (status == HONE_OK && buf->status != HONE_OK)
+        status = hone__fail(err, buf->status, "cache", "cannot print: %s", hone_status_text(buf->status));
+    if (status == HONE_OK) {
+        *json = hone__buf_take(buf);
+        if (*json == NULL)
+            status = hone__fail(err, HONE_E_NOMEM, "cache", "no memory to print");
+    }
+    hone__buf_free(buf);
+    return status;
+}
+
+hone_status hone_cache_show(char **json, const hone_cache *cache, const char *key, hone_error *err) {
+    if (json == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_show: json is NULL");
+    *json = NULL;
+    HONE_TRY(hone__cache_usable(cache, err));
+    hone__key found;
+    hone__entry entry;
+    HONE_TRY(find_key(cache, key, &found, err));
+    HONE_TRY(hone__cache_get(cache, &found, &entry, err));
+    hone__buf buf;
+    hone__buf_init(&buf, SHOW_BYTES);
+    hone__buf_text(&buf, "{\"entry\":");
+    hone__entry_print(&buf, &entry);
+    hone__entry_clear(&entry);
+    hone_status status = print_session(&buf, cache, &found, err);
+    if (status == HONE_OK)
+        status = print_kernel(&buf, cache, &found, err);
+    hone__buf_char(&buf, '}');
+    return hand_over(json, &buf, status, err);
+}
+
+/* ---- stats ---- */
+
+typedef struct stats_call {
+    hone__buf *buf;
+    size_t start;
+} stats_call;
+
+static hone_status print_counters(hone__txn *txn, hone__buf *buf) {
+    hone__store *store = txn->store;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    uint64_t pending[HONE_COUNTERS_MAX] = {0};
+    unsigned known = atomic_load_explicit(&store->counter_count, memory_order_acquire), printed = 0;
+    for (unsigned i = 0; i < known; i++)
+        pending[i] = atomic_load_explicit(&store->counter[i].pending, memory_order_relaxed);
+    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_STAT, &cursor));
+    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){"c:", 2}, &key, &value);
+    while (status == HONE_OK && key.mv_size > 2 && memcmp(key.mv_data, "c:", 2) == 0) {
+        char name[HONE_COUNTER_NAME_BYTES];
+        uint64_t count;
+        if (hone__counter_decode(key, value, name, &count)) {
+            for (unsigned i = 0; i < known; i++) {
+                if (strcmp(store->counter[i].name, name) == 0) {
+                    count += pending[i];
+                    pending[i] = 0;
+                }
+            }
+            hone__buf_text(buf, printed++ == 0 ? "" : ",");
+            hone__buf_json_string(buf, name);
+            hone__buf_printf(buf, ":%llu", (unsigned long long)count);
+        }
+        status = hone__cursor_next(txn, cursor, &key, &value);
+    }
+    mdb_cursor_close(cursor);
+    for (unsigned i = 0; i < known; i++) {
+        if (pending[i] == 0)
+            continue;
+        hone__buf_text(buf, printed++ == 0 ? "" : ",");
+        hone__buf_json_string(buf, store->counter[i].name);
+        hone__buf_printf(buf, ":%llu", (unsigned long long)pending[i]);
+    }
+    return status == HONE_E_NOTFOUND ? HONE_OK : status;
+}
+
+static hone_status stats_fn(hone__txn *txn, void *user, hone_error *err) {
+    stats_call *call = user;
+    hone__buf *buf = call->buf;
+    hone__store *store = txn->store;
+    hone__buf_clear(buf);
+    static const struct {
+        const char *name;
+        hone__table table;
+    } tables[] = {{"entries", HONE_TABLE_ENTRY}, {"journal_records", HONE_TABLE_TRIAL}, {"kernels", HONE_TABLE_KERNEL}, {"claims", HONE_TABLE_CLAIM}};
+    struct stat file = {0};
+    MDB_envinfo info = {0};
+    MDB_stat table = {0};
+    (void)stat(store->path, &file);
+    (void)mdb_env_info(store->env, &info);
+    hone__buf_char(buf, '{');
+    print_member(buf, "path", store->path);
+    hone__buf_printf(buf, ",\"file_bytes\":%llu,\"map_bytes\":%llu,\"map_bytes_max\":%llu", (unsigned long long)file.st_size,
+                     (unsigned long long)info.me_mapsize, (unsigned long long)store->map_bytes_max);
+    uint64_t pages = 0;
+    for (int t = 0; t < HONE_TABLE_COUNT; t++) {
+        if (mdb_stat(txn->txn, store->dbi[t], &table) == 0)
+            pages += table.ms_branch_pages + table.ms_leaf_pages + table.ms_overflow_pages;
+    }
+    hone__buf_printf(buf, ",\"used_bytes\":%llu", (unsigned long long)(pages * table.ms_psize));
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        int rc = mdb_stat(txn->txn, store->dbi[tables[t].table], &table);
+        if (rc != 0)
+            return hone__mdb_fail(err, store, rc, "read");
+        hone__buf_printf(buf, ",\"%s\":%llu", tables[t].name, (unsigned long long)table.ms_entries);
+    }
+    hone__buf_printf(buf, ",\"readers\":%u,\"commits\":%llu,\"format\":%u,\"lmdb\":", info.me_numreaders, (unsigned long long)info.me_last_txnid,
+                     HONE_CACHE_VERSION);
+    int major, minor, patch;
+    (void)mdb_version(&major, &minor, &patch);
+    hone__buf_printf(buf, "\"%d.%d.%d\",\"read_only\":%s,\"counters\":{", major, minor, patch, store->read_only ? "true" : "false");
+    hone_status status = print_counters(txn, buf);
+    if (status != HONE_OK)
+        return hone__fail(err, status, "cache", "cannot read the counters in %s", store->path);
+    hone__buf_text(buf, "}}");
+    return HONE_OK;
+}
+
+hone_status hone_cache_stats(char **json, const hone_cache *cache, hone_error *err) {
+    if (json == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_stats: json is NULL");
+    *json = NULL;
+    hone__buf buf;
+    hone__buf_init(&buf, SHOW_BYTES);
+    stats_call call = {.buf = &buf};
+    hone_status status = hone__store_read(cache, stats_fn, &call, err);
+    return hand_over(json, &buf, status, err);
+}

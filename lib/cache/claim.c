@@ -1,0 +1,179 @@
+/* claim.c: one process tunes a key at a time.  A claim names its owner well enough to see whether it still lives: pid and start
+ * time, the boot and the PID namespace that these belong to, and an expiry for owners that cannot be seen. */
+#define _GNU_SOURCE
+#include "alloc.h"
+#include "clock.h"
+#include "slot.h"
+#include "status.h"
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LEASE_S_MAX = 86400 };
+
+typedef struct claim_record {
+    uint64_t token;         /* of the handle */
+    uint64_t pid, start, namespace_inode;
+    char boot_id[64], host[65];
+    int64_t created_unix_s, expires_unix_s;
+} claim_record;
+
+static const hone__field claim_fields[] = {
+    HONE_FIELD(U64, claim_record, token, 0),           HONE_FIELD(U64, claim_record, pid, 0),
+    HONE_FIELD(U64, claim_record, start, 0),           HONE_FIELD(U64, claim_record, namespace_inode, 0),
+    HONE_FIELD(ARRAY, claim_record, boot_id, 63),      HONE_FIELD(ARRAY, claim_record, host, 64),
+    HONE_FIELD(I64, claim_record, created_unix_s, 0),  HONE_FIELD(I64, claim_record, expires_unix_s, 0),
+};
+static const hone__layout claim_layout = {HONE_RECORD_CLAIM, sizeof(claim_record), claim_fields, sizeof claim_fields / sizeof claim_fields[0]};
+
+/* A small file of /proc; "" when it cannot be read. */
+static void read_small(const char *path, char *text, size_t bytes) {
+    text[0] = '\0';
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t got = read(fd, text, bytes - 1);
+    (void)close(fd);
+    text[got < 0 ? 0 : got] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+}
+
+/* Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when unknown.  The name before it may hold spaces and brackets. */
+static uint64_t start_time(uint64_t pid) {
+    char path[64], text[1024];
+    (void)snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    read_small(path, text, sizeof text);
+    char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
+}
+
+static void describe_self(claim_record *out, const hone_cache *cache) {
+    struct stat info;
+    memset(out, 0, sizeof *out);
+    out->token = cache->token;
+    out->pid = (uint64_t)getpid();
+    out->start = start_time(out->pid);
+    out->namespace_inode = stat("/proc/self/ns/pid", &info) == 0 ? (uint64_t)info.st_ino : 0;
+    read_small("/proc/sys/kernel/random/boot_id", out->boot_id, sizeof out->boot_id);
+    if (gethostname(out->host, sizeof out->host) != 0)
+        out->host[0] = '\0';
+    out->host[sizeof out->host - 1] = '\0';
+}
+
+static bool is_dead(const claim_record *owner, const claim_record *self, int64_t now) {
+    if (owner->expires_unix_s <= now || owner->expires_unix_s > now + 2 * LEASE_S_MAX) /* a clock that was set back */
+        return true;
+    if (strcmp(owner->boot_id, self->boot_id) != 0)
+        return strcmp(owner->host, self->host) == 0; /* this machine has been started again since */
+    if (owner->namespace_inode != self->namespace_inode)
+        return false; /* in another container: not to be seen from here */
+    if (kill((pid_t)owner->pid, 0) != 0 && errno == ESRCH)
+        return true;
+    uint64_t start = start_time(owner->pid);
+    return start != 0 && owner->start != 0 && start != owner->start; /* the number has been given to another process */
+}
+
+typedef struct claim_call {
+    hone_cache *cache;
+    const hone__key *key;
+    uint32_t lease_s;
+    bool renew;   /* only an own claim */
+    bool fresh;   /* out: it was not ours before */
+} claim_call;
+
+static hone_status read_claim(hone__txn *txn, hone__slot_key slot, claim_record *out) {
+    MDB_val value;
+    HONE_TRY(hone__txn_get(txn, HONE_TABLE_CLAIM, slot, &value));
+    return hone__record_decode(out, &claim_layout, value.mv_data, value.mv_size, slot);
+}
+
+static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
+    claim_call *call = user;
+    hone__slot_key slot = {call->key->key, 16};
+    claim_record self, owner;
+    describe_self(&self, call->cache);
+    int64_t now = hone__clock_unix_s();
+    hone_status status = read_claim(txn, slot, &owner);
+    bool held = status == HONE_OK && !is_dead(&owner, &self, now); /* a damaged claim is nobody's */
+    bool ours = held && owner.token == self.token;
+    if (status == HONE_E_NOMEM || status == HONE_E_STORE)
+        return status;
+    if (held && !ours)
+        return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more", (unsigned long long)owner.pid,
+                          owner.host, (long long)(owner.expires_unix_s - now));
+    if (call->renew && !ours)
+        return hone__fail(err, HONE_E_NOTFOUND, "cache", "the claim on this key is no longer ours");
+    call->fresh = !ours;
+    self.created_unix_s = ours ? owner.created_unix_s : now;
+    self.expires_unix_s = now + (call->lease_s > LEASE_S_MAX ? LEASE_S_MAX : (int64_t)call->lease_s);
+    hone__buf buf;
+    hone__buf_init(&buf, 4096);
+    status = hone__record_encode(&buf, &claim_layout, &self, slot);
+    if (status == HONE_OK)
+        status = hone__txn_put(txn, HONE_TABLE_CLAIM, slot, buf.data, buf.length);
+    hone__buf_free(&buf);
+    return status;
+}
+
+hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err) {
+    claim_call call = {.cache = cache, .key = key, .lease_s = lease_s};
+    HONE_TRY(hone__store_write(cache, take_fn, &call, err));
+    if (call.fresh)
+        atomic_fetch_add(&cache->claims, 1);
+    return HONE_OK;
+}
+
+hone_status hone__claim_renew(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err) {
+    claim_call call = {.cache = cache, .key = key, .lease_s = lease_s, .renew = true};
+    return hone__store_write(cache, take_fn, &call, err);
+}
+
+static hone_status drop_fn(hone__txn *txn, void *user, hone_error *err) {
+    (void)err;
+    claim_call *call = user;
+    hone__slot_key slot = {call->key->key, 16};
+    claim_record owner;
+    hone_status status = read_claim(txn, slot, &owner);
+    if (status != HONE_OK || owner.token != call->cache->token)
+        return HONE_OK;
+    return hone__txn_delete(txn, HONE_TABLE_CLAIM, slot);
+}
+
+void hone__claim_drop(hone_cache *cache, const hone__key *key) {
+    claim_call call = {.cache = cache, .key = key};
+    unsigned count = cache == NULL ? 0 : atomic_load(&cache->claims);
+    if (hone__store_write(cache, drop_fn, &call, NULL) == HONE_OK && count > 0)
+        atomic_fetch_sub(&cache->claims, 1);
+}
+
+static hone_status drop_all_fn(hone__txn *txn, void *user, hone_error *err) {
+    (void)err;
+    claim_call *call = user;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_CLAIM, &cursor));
+    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){NULL, 0}, &key, &value);
+    while (status == HONE_OK) {
+        claim_record owner;
+        hone__slot_key slot = {key.mv_data, key.mv_size};
+        if (hone__record_decode(&owner, &claim_layout, value.mv_data, value.mv_size, slot) == HONE_OK && owner.token == call->cache->token)
+            status = hone__mdb_status(mdb_cursor_del(cursor, 0));
+        if (status == HONE_OK)
+            status = hone__cursor_next(txn, cursor, &key, &value);
+    }
+    mdb_cursor_close(cursor);
+    return status == HONE_E_NOTFOUND ? HONE_OK : status;
+}
+
+void hone__claims_drop_all(hone_cache *cache) {
+    claim_call call = {.cache = cache};
+    (void)hone__store_write(cache, drop_all_fn, &call, NULL);
+}

@@ -1,0 +1,147 @@
+/* store.h: one LMDB environment a file and process, and transactions on it.  Internal to lib/cache: nothing above sees LMDB. */
+#ifndef HONE_STORE_H
+#define HONE_STORE_H
+
+#include "cache.h"
+#include "layout.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef enum hone__table {
+    HONE_TABLE_META,
+    HONE_TABLE_ENTRY,
+    HONE_TABLE_TRIAL,
+    HONE_TABLE_CLAIM,
+    HONE_TABLE_KERNEL,
+    HONE_TABLE_STAT,
+    HONE_TABLE_COUNT
+} hone__table;
+
+#define HONE_CACHE_VERSION 1u          /* of the file as a whole: tables, slot keys */
+#define HONE_CACHE_MAP_BYTES (1ull << 30)
+#define HONE_CACHE_MAP_BYTES_MIN (1ull << 20)
+#define HONE_CACHE_WAIT_MS 250u
+#define HONE_CACHE_READERS 1024u
+#define HONE_COUNTERS_MAX 64u
+#define HONE_COUNTER_NAME_BYTES 48u
+
+typedef struct hone__counter {
+    char name[HONE_COUNTER_NAME_BYTES];
+    _Atomic uint64_t pending;          /* counted here and not yet in the file */
+} hone__counter;
+
+/* Lock order: registry, side lock, gate.  `gate` is held shared by every transaction of this process and exclusively while the map
+ * moves or the environment is replaced, because LMDB does not look for live transactions itself. */
+typedef struct hone__store {
+    struct hone__store *next;
+    _Atomic uint64_t dev, ino;
+    pid_t pid;
+    uint32_t refs;                     /* under the registry's mutex */
+    char *path, *lock_path, *side_path;
+    int side_fd;                       /* under `writer`; -1 when read-only */
+    pthread_mutex_t writer;            /* the side lock among the threads of this process */
+    pthread_rwlock_t gate;
+    MDB_env *env;                      /* under `gate`; NULL after a failed reopen */
+    MDB_dbi dbi[HONE_TABLE_COUNT];
+    atomic_bool broken;                /* LMDB says that the environment is beyond use */
+    bool read_only, durable, allow_network_fs;
+    uint64_t map_bytes_max;
+    atomic_uint commits;
+    pthread_mutex_t counter_names;     /* adding a counter */
+    atomic_uint counter_count;
+    hone__counter counter[HONE_COUNTERS_MAX];
+} hone__store;
+
+struct hone_cache {
+    hone__store *store;
+    pid_t pid;
+    bool read_only;
+    uint32_t wait_ms;
+    uint64_t token;                    /* tells this handle's claims from those of others in the process */
+    atomic_uint claims;                /* taken and not dropped */
+};
+
+typedef struct hone__txn {
+    hone__store *store;
+    MDB_txn *txn;
+    int rc;                            /* the last LMDB code that was not 0 or MDB_NOTFOUND */
+    const char *map;                   /* what a value of a read transaction must lie in; NULL: not known */
+    size_t map_bytes;
+} hone__txn;
+
+/* ---- registry and environment (store_open.c, store_env.c) ---- */
+hone_status hone__store_acquire(hone__store **out, const char *path, const hone_cache_options *options, hone_error *err);
+void hone__store_release(hone__store *store);
+/* Open the environment.  The caller holds the gate exclusively, or is alone; and the side lock when `locked`. */
+hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, hone_error *err);
+void hone__env_close(hone__store *store);
+/* Close and open again.  The caller holds the side lock and not the gate. */
+hone_status hone__store_reopen(hone__store *store, hone_error *err);
+/* Has the file at our path been deleted or replaced? */
+bool hone__store_replaced(const hone__store *store);
+
+/* ---- paths and trust (store_path.c) ---- */
+hone_status hone__cache_default_path(char **out, hone_error *err);
+/* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner, mode and filesystem. */
+hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
+/* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */
+hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_only, hone_error *err);
+/* The lock file must never be opened by us (closing it would drop LMDB's locks): look at it only. */
+hone_status hone__check_trusted(const char *path, bool read_only, hone_error *err);
+/* The name of a filesystem that is not safe for LMDB, by statfs' magic number; NULL when it is fine. */
+const char *hone__netfs_name(uint64_t magic);
+
+/* ---- looking at a file before LMDB does (store_check.c, store_walk.c) ---- */
+typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
+hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+
+/* ---- the side lock (store_lock.c) ---- */
+hone_status hone__side_open(hone__store *store, hone_error *err);
+hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *err);
+void hone__side_unlock(hone__store *store);
+/* Does the side file say that the present lock file belongs to this data file and to our C library? */
+hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err);
+/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is. */
+hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
+
+/* ---- transactions (store_txn.c) ---- */
+/* What runs inside a transaction.  It MUST be repeatable: it runs again after the map has grown. */
+typedef hone_status hone__txn_fn(hone__txn *txn, void *user, hone_error *err);
+hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
+/* Commits when `fn` returns HONE_OK. */
+hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
+hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
+hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
+hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
+/* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
+hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
+hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
+hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+
+/* ---- LMDB's codes (mdb_errors.c) ---- */
+hone_status hone__mdb_status(int code);
+/* The same with a message that names the file and the way out. */
+hone_status hone__mdb_fail(hone_error *err, const hone__store *store, int code, const char *verb);
+
+/* ---- counters (counter.c) ---- */
+/* Inside a write transaction: add what is pending; `taken` holds what to subtract once it is committed. */
+hone_status hone__counters_store(hone__txn *txn, uint64_t taken[HONE_COUNTERS_MAX]);
+void hone__counters_stored(hone__store *store, const uint64_t taken[HONE_COUNTERS_MAX]);
+bool hone__counters_pending(const hone__store *store);
+void hone__store_count(hone__store *store, const char *counter, uint64_t add);
+/* One counter of the file; false when the record is damaged. */
+bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAME_BYTES], uint64_t *count);
+
+/* ---- claims (claim.c) ---- */
+void hone__claims_drop_all(hone_cache *cache);
+
+/* HONE_E_FORKED in a child of the process that opened, HONE_E_ARG without a cache. */
+hone_status hone__cache_usable(const hone_cache *cache, hone_error *err);
+/* The same, and HONE_E_PERM when it was opened read-only. */
+hone_status hone__cache_writable(const hone_cache *cache, hone_error *err);
+
+#endif

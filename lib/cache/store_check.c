@@ -1,0 +1,119 @@
+/* store_check.c: what a cache file looks like before LMDB maps it.  LMDB 0.9 trusts a file's page size, page numbers and length: a truncated
+ * file is a SIGBUS and a page size of zero a SIGFPE.  Read with pread only. */
+#include "store.h"
+#include "store_file.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Offsets in a meta page of LMDB data version 1 on a 64-bit little-endian machine. */
+enum {
+    META_BYTES = 152,
+    AT_FLAGS = 10,
+    AT_MAGIC = 16,
+    AT_VERSION = 20,
+    AT_FREE = 40, /* its first four bytes hold the page size */
+    AT_MAIN = 88,
+    AT_LAST_PAGE = 136,
+    AT_TXN = 144,
+    PAGE_META = 0x08,
+    INTEGER_KEY = 0x08,
+    DUPLICATES = 0x02 | 0x04 | 0x10 | 0x20 | 0x40
+};
+
+/* Walking every page costs about a microsecond a page: up to here it is done at each open. */
+#define WALK_BYTES_MAX (64u << 20)
+
+_Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the offsets are those of a 64-bit little-endian machine; others need their own");
+
+hone__tree hone__tree_read(const uint8_t *at) {
+    hone__tree tree;
+    memcpy(&tree.flags, at + 4, sizeof tree.flags);
+    memcpy(&tree.depth, at + 6, sizeof tree.depth);
+    memcpy(&tree.root, at + 40, sizeof tree.root);
+    return tree;
+}
+
+static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
+    uint8_t page[META_BYTES];
+    if (pread(fd, page, sizeof page, at) != (ssize_t)sizeof page)
+        return "the file ends within its first two pages";
+    uint16_t flags;
+    uint32_t magic, version;
+    memcpy(&flags, page + AT_FLAGS, sizeof flags);
+    memcpy(&magic, page + AT_MAGIC, sizeof magic);
+    memcpy(&version, page + AT_VERSION, sizeof version);
+    memcpy(&out->page_size, page + AT_FREE, sizeof out->page_size);
+    memcpy(&out->last_page, page + AT_LAST_PAGE, sizeof out->last_page);
+    memcpy(&out->txn, page + AT_TXN, sizeof out->txn);
+    out->free = hone__tree_read(page + AT_FREE);
+    out->main = hone__tree_read(page + AT_MAIN);
+    if (magic != 0xbeefc0deu || (flags & PAGE_META) == 0)
+        return "it is not an LMDB file of this machine's byte order and word size";
+    if (version != 1)
+        return "it was written by another version of LMDB";
+    uint32_t size = out->page_size;
+    if (size < 256 || size > 65536 || (size & (size - 1)) != 0)
+        return "its page size is senseless";
+    if ((out->free.flags & INTEGER_KEY) == 0 || (out->free.flags & DUPLICATES) != 0 || out->main.flags != 0)
+        return "its trees have flags that Hone never sets";
+    return NULL;
+}
+
+static const char *read_newest(int fd, hone__file_meta *newest) {
+    hone__file_meta first, second;
+    const char *why = read_meta(fd, 0, &first);
+    if (why == NULL)
+        why = read_meta(fd, (off_t)first.page_size, &second);
+    if (why == NULL && first.page_size != second.page_size)
+        why = "its two meta pages disagree";
+    if (why == NULL)
+        *newest = second.txn > first.txn ? second : first;
+    return why;
+}
+
+/* One look; `txn`: at which state of the file. */
+static const char *look(int fd, uint64_t *txn, bool *is_new) {
+    struct stat info;
+    hone__file_meta newest;
+    if (fstat(fd, &info) != 0)
+        return "it cannot be looked at";
+    *is_new = info.st_size == 0;
+    if (*is_new)
+        return NULL;
+    const char *why = read_newest(fd, &newest);
+    if (why != NULL)
+        return why;
+    *txn = newest.txn;
+    uint64_t bytes = (uint64_t)info.st_size;
+    /* Pages that were made and freed within one transaction are counted and never written, so a file may end before its last
+     * page; then only a walk can tell whether anything is missing. */
+    bool is_short = newest.last_page >= bytes / newest.page_size;
+    if (newest.last_page < 1)
+        return "its last page is senseless";
+    if (is_short || bytes <= WALK_BYTES_MAX)
+        (void)hone__file_walk(fd, &newest, bytes, &why);
+    return why;
+}
+
+hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
+    const char *why = NULL;
+    bool is_new = false;
+    /* A writer at work moves pages under us.  Pages of the newest state stay as they are until two commits later, so a verdict
+     * counts if nothing was committed meanwhile; and a file that is being committed to all the time is in use, not damaged. */
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = UINT64_MAX;
+        hone__file_meta after;
+        why = look(fd, &before, &is_new);
+        if (why == NULL || before == UINT64_MAX || read_newest(fd, &after) != NULL || after.txn == before)
+            break;
+        why = NULL;
+    }
+    (void)snprintf(reason, reason_bytes, "%s", why == NULL ? "" : why);
+    if (why != NULL)
+        return HONE_FILE_DAMAGED;
+    return is_new ? HONE_FILE_NEW : HONE_FILE_SOUND;
+}

@@ -1,0 +1,257 @@
+/* store_txn.c: transactions with the answers to everything LMDB may say: a map that another process has grown, a full map, full reader
+ * slots, a process id that is taken in another PID namespace, an environment beyond use, a file replaced under us. */
+#define _GNU_SOURCE
+#include "log.h"
+#include "status.h"
+#include "store.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { RETRIES = 4, READER_CHECK_EVERY = 256 };
+
+hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
+    if (cache == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "no cache was given");
+    if (cache->pid != getpid())
+        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", cache->store->path);
+    return HONE_OK;
+}
+
+hone_status hone__cache_writable(const hone_cache *cache, hone_error *err) {
+    HONE_TRY(hone__cache_usable(cache, err));
+    if (cache->read_only)
+        return hone__fail(err, HONE_E_PERM, "cache", "%s was opened read-only", cache->store->path);
+    return HONE_OK;
+}
+
+static bool is_fatal(int rc) {
+    return rc == MDB_PANIC || rc == MDB_BAD_RSLOT || rc == MDB_BAD_DBI;
+}
+
+/* Under the gate. */
+static void set_map(hone__txn *txn, bool reading) {
+    MDB_envinfo info;
+    txn->map = NULL;
+    if (!reading || mdb_env_info(txn->store->env, &info) != 0)
+        return; /* a writer's values may be on the heap */
+    txn->map = info.me_mapaddr;
+    txn->map_bytes = info.me_mapsize;
+    if (txn->map == NULL)
+        txn->map_bytes = 0;
+}
+
+/* Another process has made the map larger: take over its size, with no transaction of ours alive. */
+static void adopt_map(hone__store *store) {
+    (void)pthread_rwlock_wrlock(&store->gate);
+    if (store->env != NULL && mdb_env_set_mapsize(store->env, 0) != 0)
+        store->broken = true;
+    (void)pthread_rwlock_unlock(&store->gate);
+}
+
+/* After MAP_FULL: stale readers may pin pages; else a larger map, up to what the user allows.  False: nothing helped. */
+static bool make_room(hone__store *store) {
+    int dead = 0;
+    (void)pthread_rwlock_wrlock(&store->gate);
+    MDB_envinfo info;
+    bool helped = false;
+    if (store->env != NULL && mdb_env_info(store->env, &info) == 0) {
+        (void)mdb_reader_check(store->env, &dead);
+        helped = dead > 0;
+        if (info.me_mapsize < store->map_bytes_max) {
+            size_t twice = info.me_mapsize * 2, most = (size_t)store->map_bytes_max;
+            helped = mdb_env_set_mapsize(store->env, twice < most ? twice : most) == 0 || helped;
+        }
+    }
+    (void)pthread_rwlock_unlock(&store->gate);
+    return helped;
+}
+
+static hone_status reopen(const hone_cache *cache, hone_error *err) {
+    HONE_TRY(hone__side_lock(cache->store, cache->wait_ms, err));
+    hone_status status = HONE_OK;
+    if (cache->store->broken || cache->store->env == NULL) {
+        hone__log(HONE_LOG_WARN, "cache", "%s has to be opened again", cache->store->path);
+        status = hone__store_reopen(cache->store, err);
+    }
+    hone__side_unlock(cache->store);
+    return status;
+}
+
+/* With the side lock held, a write transaction tells processes apart that LMDB's reader table cannot. */
+static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    hone__store *store = cache->store;
+    hone__txn txn = {.store = store};
+    HONE_TRY(hone__side_lock(store, cache->wait_ms, err));
+    (void)pthread_rwlock_rdlock(&store->gate);
+    int rc = store->env == NULL ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, &txn.txn);
+    hone_status status;
+    if (rc == 0) {
+        status = fn(&txn, user, err);
+        mdb_txn_abort(txn.txn);
+    } else {
+        status = hone__mdb_fail(err, store, rc, "read");
+    }
+    (void)pthread_rwlock_unlock(&store->gate);
+    hone__side_unlock(store);
+    return status;
+}
+
+hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    HONE_TRY(hone__cache_usable(cache, err));
+    hone__store *store = cache->store;
+    int rc = 0;
+    for (int i = 0; i < RETRIES; i++) {
+        hone__txn txn = {.store = store};
+        (void)pthread_rwlock_rdlock(&store->gate);
+        rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.txn);
+        if (rc == 0) {
+            set_map(&txn, true);
+            hone_status status = fn(&txn, user, err);
+            mdb_txn_abort(txn.txn);
+            (void)pthread_rwlock_unlock(&store->gate);
+            if (is_fatal(txn.rc))
+                store->broken = true;
+            return status;
+        }
+        if (rc == MDB_READERS_FULL) {
+            int dead = 0;
+            (void)mdb_reader_check(store->env, &dead);
+        }
+        (void)pthread_rwlock_unlock(&store->gate);
+        if (rc == MDB_MAP_RESIZED) {
+            adopt_map(store);
+        } else if (rc == EAGAIN && !store->read_only) {
+            return read_as_writer(cache, fn, user, err);
+        } else if (is_fatal(rc) && i == 0) {
+            store->broken = true;
+            HONE_TRY(reopen(cache, err));
+        } else if (rc != MDB_READERS_FULL) {
+            break;
+        }
+    }
+    return hone__mdb_fail(err, store, rc, "read");
+}
+
+/* One attempt, with the side lock held.  *rc: what LMDB said, when that decides about trying again. */
+static hone_status write_once(hone_cache *cache, hone__txn_fn *fn, void *user, int *rc, hone_error *err) {
+    hone__store *store = cache->store;
+    hone__txn txn = {.store = store};
+    uint64_t taken[HONE_COUNTERS_MAX] = {0};
+    (void)pthread_rwlock_rdlock(&store->gate);
+    *rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, &txn.txn);
+    hone_status status = HONE_OK;
+    if (*rc == 0) {
+        status = fn(&txn, user, err);
+        if (status == HONE_OK)
+            status = hone__counters_store(&txn, taken);
+        if (status == HONE_OK) {
+            *rc = mdb_txn_commit(txn.txn);
+        } else {
+            mdb_txn_abort(txn.txn);
+            *rc = txn.rc;
+        }
+    }
+    if (*rc != 0) {
+        status = hone__mdb_fail(err, store, *rc, "write");
+    } else if (status == HONE_OK) {
+        hone__counters_stored(store, taken);
+        int dead = 0;
+        if ((atomic_fetch_add(&store->commits, 1) + 1) % READER_CHECK_EVERY == 0)
+            (void)mdb_reader_check(store->env, &dead);
+    }
+    (void)pthread_rwlock_unlock(&store->gate);
+    return status;
+}
+
+static hone_status write_locked(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    hone__store *store = cache->store;
+    hone_status status = HONE_E_STORE;
+    bool reopened = false;
+    for (int i = 0; i < RETRIES; i++) {
+        if (!reopened && (store->env == NULL || store->broken || hone__store_replaced(store))) {
+            hone__log(HONE_LOG_WARN, "cache", "%s was replaced or failed, and is opened again", store->path);
+            HONE_TRY(hone__store_reopen(store, err));
+            reopened = true;
+        }
+        int rc = 0;
+        status = write_once(cache, fn, user, &rc, err);
+        if (rc == MDB_MAP_RESIZED)
+            adopt_map(store);
+        else if (is_fatal(rc))
+            store->broken = true;
+        else if (rc != MDB_MAP_FULL || !make_room(store))
+            return status;
+    }
+    return status;
+}
+
+hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    HONE_TRY(hone__cache_writable(cache, err));
+    hone_status status = hone__side_lock(cache->store, cache->wait_ms, err);
+    if (status == HONE_OK) {
+        status = write_locked(cache, fn, user, err);
+        hone__side_unlock(cache->store);
+    }
+    if (status == HONE_E_BUSY)
+        hone__store_count(cache->store, "store_busy", 1);
+    else if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_EXISTS)
+        hone__store_count(cache->store, "store_error", 1);
+    return status;
+}
+
+/* ---- values ---- */
+
+static hone_status note(hone__txn *txn, int rc) {
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        txn->rc = rc;
+    return hone__mdb_status(rc);
+}
+
+static MDB_val val(hone__slot_key slot) {
+    return (MDB_val){slot.count, (void *)(uintptr_t)slot.bytes};
+}
+
+/* A damaged node can give a length that leads out of the map. */
+static bool in_map(const hone__txn *txn, const MDB_val *value) {
+    if (txn->map == NULL)
+        return true;
+    uintptr_t start = (uintptr_t)txn->map, at = (uintptr_t)value->mv_data;
+    return at >= start && at - start <= txn->map_bytes && value->mv_size <= txn->map_bytes - (at - start);
+}
+
+hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out) {
+    MDB_val key = val(slot);
+    HONE_TRY(note(txn, mdb_get(txn->txn, txn->store->dbi[table], &key, out)));
+    return in_map(txn, out) ? HONE_OK : HONE_E_CORRUPT;
+}
+
+hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
+    MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, 0));
+}
+
+hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot) {
+    MDB_val key = val(slot);
+    return note(txn, mdb_del(txn->txn, txn->store->dbi[table], &key, NULL));
+}
+
+hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out) {
+    return note(txn, mdb_cursor_open(txn->txn, txn->store->dbi[table], out));
+}
+
+static hone_status checked(hone__txn *txn, int rc, const MDB_val *key, const MDB_val *value) {
+    HONE_TRY(note(txn, rc));
+    return in_map(txn, key) && in_map(txn, value) ? HONE_OK : HONE_E_CORRUPT;
+}
+
+hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value) {
+    if (from.count == 0)
+        return checked(txn, mdb_cursor_get(cursor, key, value, MDB_FIRST), key, value);
+    *key = val(from);
+    return checked(txn, mdb_cursor_get(cursor, key, value, MDB_SET_RANGE), key, value);
+}
+
+hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
+    return checked(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT), key, value);
+}
