@@ -255,8 +255,8 @@ static void test_prompt__refine_computes_state_effects_and_gaps(void **state) {
         "- L | \"row\": n=5 best 1 median 2, 1 failed | \"col\": all 1 failed\n",
         "- T 2 -> 4: time x0.5 (2 pairs, x0.5 to x0.5)\n", "- T 2 -> 8: time x2 (1 pair)\n", "- T 4 -> 8: time x4 (1 pair)\n",
         "- V false -> true: time x1.5 (2 pairs, x1.5 to x1.5)\n",
-        "## Values never tried\n- T: 1\n- L: \"tile\"*\n- D: 1 of 100 values tried; the widest untried stretch is 1 to 99\n- U[0]: 2*, 4*\n- U[1]: 2*, 4*\n- "
-        "P[0]: 1, 2\n",
+        "## Values never tried\n- T: 1\n- L: \"tile\"*\n- D: 1 of 100 values tried; the widest untried stretch is 1 to 99\n- U[0]: 2*, 4*\n- U[1]: 2*, 4*\n",
+        "- P[0]: 1, 2\n",
         "## Combinations never tried\n- V=false with L=\"tile\"\n- V=true with L=\"col\"\n- V=true with L=\"tile\"\n",
         "Which assumption behind the configs so far do these results refute", "at least 3 of the next configs",
         "Nearly all measured configs share: L=\"row\" (6 of 7), D=0 (7 of 7), U[0]=1 (7 of 7)", "The last batch brought no gain",
