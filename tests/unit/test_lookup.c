@@ -77,7 +77,7 @@ static int teardown(void **state) {
     hone_kernel_free(f->kernel);
     hone_device_free(f->device);
     hone_device_free(f->other_device);
-    static const char *const endings[] = {"", "-lock", ".lock", ".writer", "-writer"};
+    static const char *const endings[] = {"", "-lock", ".wlock"};
     char command[200];
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         (void)snprintf(command, sizeof command, "%s%s", f->path, endings[i]);
