@@ -17,12 +17,10 @@ import tempfile
 import threading
 import time
 import unittest
-import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from llm_servers import CANARY, Certificates, Server, chat, messages, reset, respond, responses  # noqa: E402
 
-warnings.simplefilter("ignore")  # TLS 1.1 is deprecated, and that is the point
 PROBE = os.path.join(os.environ.get("HONE_BUILD_DIR", "build/debug"), "tests", "llm_probe")
 FOLDER = tempfile.mkdtemp(prefix="hone-llm-")
 CERTS = Certificates(FOLDER)
@@ -291,6 +289,20 @@ class Cases:
         with Server(flood) as server:
             line = ask(server)
             t.assertEqual((line["status"], line["os_code"]), ("E_PROVIDER", 400), line)
+
+    def case_connection_lost_while_sending(self, t):
+        """A peer that goes away in the middle of the request must not kill us by SIGPIPE."""
+        def accept(conn, _number):
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            conn.recv(100)
+            time.sleep(0.2)
+            reset(conn)
+            return False
+
+        with Server(fine, accept=accept) as server:
+            settings = {"HONE_LLM_PROVIDER": "chat", "HONE_LLM_MODEL": "m", "HONE_LLM_API_BASE": server.url()}
+            line = probe(settings, "--pad", "4000000")[-1]
+            t.assertEqual((line["status"], line["tries"]), ("E_NETWORK", 4), line)
 
     def case_hundred_thousand_headers(self, t):
         def flood(conn, _request, _number):
@@ -761,4 +773,4 @@ for case_name in CASE_NAMES:
 if __name__ == "__main__":
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         FUTURES = {name: pool.submit(run_case, name) for name in CASE_NAMES}
-        unittest.main()
+        unittest.main(warnings="ignore")  # TLS 1.1 is deprecated, and that is the point
