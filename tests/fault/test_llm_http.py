@@ -90,6 +90,23 @@ class Cases:
     def case_system_store_does_not_know_our_ca(self, t):
         self.refused_certificate(t, "good", HONE_LLM_CA_BUNDLE=None)
 
+    def case_self_signed_certificate_as_bundle(self, t):
+        CERTS.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=self",
+                      "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", CERTS.path("self", "key"), "-out",
+                      CERTS.path("self", "pem"))
+        with tls(fine, "self") as server:
+            t.assertEqual(ask(server, HONE_LLM_CA_BUNDLE=CERTS.path("self", "pem"))["status"], "OK")
+            t.assertEqual(ask(server, base=server.url(host="127.0.0.1"), HONE_LLM_CA_BUNDLE=CERTS.path("self", "pem"))["status"], "OK")
+            t.assertEqual(ask(server)["status"], "E_NETWORK")
+
+    def case_bundle_that_is_no_certificate(self, t):
+        bundle = os.path.join(FOLDER, "noise.pem")
+        with open(bundle, "w") as file:
+            file.write("no certificate in here\n")
+        with tls(fine) as server:
+            line = ask(server, HONE_LLM_CA_BUNDLE=bundle)
+            t.assertEqual((line["status"], line["tries"]), ("E_NETWORK", 1), line)
+
     def case_wrong_host_name_refused(self, t):
         self.refused_certificate(t, "other_host")
 
@@ -393,6 +410,12 @@ class Cases:
             lines = probe(settings, "--tokens", "200", "--repeat", "3")
             t.assertEqual([line["status"] for line in lines], ["OK", "OK", "E_LIMIT"])
             t.assertEqual(len(server.requests), 2)
+
+    def case_tokens_of_refused_requests_count(self, t):
+        body = {"error": {"message": "ran out"}, "usage": {"prompt_tokens": 60, "completion_tokens": 41}, "choices": []}
+        with Server(lambda conn, *_: respond(conn, body, "422 Cut")) as server:
+            line = ask(server)
+            t.assertEqual((line["status"], line["tokens_in"], line["tokens_out"]), ("E_PROVIDER", 60, 41), line)
 
     # ---- redirects
 

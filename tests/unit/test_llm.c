@@ -376,6 +376,8 @@ static void test_llm__reads_replies(void **state) {
         {HONE_PROVIDER_ANTHROPIC, "{\"content\":[],\"stop_reason\":\"refusal\"}", HONE_E_REPLY, NULL, 0, 0, false},
         {HONE_PROVIDER_ANTHROPIC, "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}", HONE_E_PROVIDER, NULL, 0, 0,
          false},
+        {HONE_PROVIDER_CHAT, "{\"error\":\"died\",\"choices\":[{\"message\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":9}}",
+         HONE_E_PROVIDER, NULL, 8, 9, false},
         {HONE_PROVIDER_ANTHROPIC, "{\"content\":[7,null,{\"type\":3},{\"text\":\"x\"}]}", HONE_E_REPLY, NULL, 0, 0, false},
     };
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
@@ -431,7 +433,8 @@ static void test_llm__survives_failing_allocations(void **state) {
         }
     }
     (void)clean(NULL);
-    apply("HONE_LLM_PROVIDER=openai HONE_LLM_API_KEY=abcdefgh HONE_LLM_MODEL=m");
+    apply("HONE_LLM_PROVIDER=chat HONE_LLM_API_KEY=abcdefgh HONE_LLM_MODEL=m HONE_LLM_API_BASE=http://127.0.0.1:1");
+    cJSON *schema = parse("{\"type\":\"object\"}");
     for (size_t nth = 1; nth < 60; nth++) {
         size_t live = hone__alloc_live();
         hone__llm *llm = NULL;
@@ -442,7 +445,17 @@ static void test_llm__survives_failing_allocations(void **state) {
         assert_true((status == HONE_OK) == (llm != NULL));
         hone__llm_close(llm);
         assert_int_equal(hone__alloc_live(), live);
+        assert_int_equal(hone__llm_open(&llm, NULL, &err), HONE_OK);
+        const hone__message message = {"user", "q"};
+        const hone__llm_request request = {.system = "s", .message = &message, .message_count = 1, .schema = schema};
+        hone__alloc_fail_at(nth, 0);
+        status = hone__llm_start(llm, &request, &err);
+        hone__alloc_fail_at(0, 0);
+        assert_true(status == HONE_OK || status == HONE_E_NOMEM);
+        hone__llm_close(llm);
+        assert_int_equal(hone__alloc_live(), live);
     }
+    cJSON_Delete(schema);
 }
 
 /* ---- text ---- */
