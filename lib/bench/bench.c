@@ -610,7 +610,7 @@ hone_status hone__bench_submit(hone__bench *bench, uint64_t ticket, const cJSON 
     return HONE_OK;
 }
 
-/* Keep what may become a finalist: the fastest of those that ran. */
+/* Keep what may become a finalist: the fastest of those that ran, and the first few, among which the default is. */
 static void keep_or_free(hone__bench *bench, hone__job *job) {
     if (job->result.outcome != HONE_OUTCOME_OK) {
         job_free(job);
@@ -621,8 +621,8 @@ static void keep_or_free(hone__bench *bench, hone__job *job) {
         bench->known[bench->known_count++] = job;
         return;
     }
-    uint32_t worst = 0;
-    for (uint32_t i = 1; i < bench->known_count; i++) {
+    uint32_t worst = HONE_BENCH_KNOWN_MAX / 4;
+    for (uint32_t i = worst + 1; i < bench->known_count; i++) {
         if (bench->known[i]->result.median_ns > bench->known[worst]->result.median_ns)
             worst = i;
     }

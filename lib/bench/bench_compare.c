@@ -7,7 +7,11 @@
  * How it is decided: after a fixed number of blocks (a look) each config is compared with the currently fastest by a two-sided sign test
  * over blocks.  error_rate is shared out over all pairs, since the fastest is picked from the same data, and over all looks (Bonferroni
  * both times), so that the probability of calling any two equal configs different stays below it.  A difference below `worth` is
- * never called one. */
+ * never called one.
+ *
+ * Gross differences: a config that in every block, from the second on, is slower than the best ever was by a quarter is called different
+ * and left out of further blocks.  No error rate is claimed for that rule; noise of such size in all blocks, and always to the
+ * disadvantage of the same config, would need a machine on which nothing can be told anyway. */
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "bench_internal.h"
@@ -28,6 +32,8 @@ typedef struct match {
     hone__finalist *finalist;
     hone__job *job[FINALISTS_MAX];
     bool out[FINALISTS_MAX];              /* failed during the comparison */
+    bool far[FINALISTS_MAX];              /* grossly slower: not measured any more */
+    uint32_t have[FINALISTS_MAX];         /* blocks of its own: fewer than `blocks` once it is far */
     uint32_t count;
     uint32_t blocks;
     uint32_t rounds;                      /* in each block */
@@ -63,7 +69,7 @@ static void drop(match *m, uint32_t i, hone__outcome outcome, const char *reason
 static hone_status compile_again(match *m, hone_error *err) {
     for (uint32_t i = 0; i < m->count; i++) {
         hone__job *job = m->job[i];
-        for (int attempt = 0; !m->out[i] && job->state != HONE_JOB_COMPILED; attempt++) {
+        for (int attempt = 0; !m->out[i] && !m->far[i] && job->state != HONE_JOB_COMPILED; attempt++) {
             if (job->state == HONE_JOB_DONE) {
                 drop(m, i, job->result.outcome, job->result.reason);
                 break;
@@ -83,7 +89,7 @@ static hone_status compile_again(match *m, hone_error *err) {
 static uint32_t still_in(const match *m) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->count; i++)
-        count += !m->out[i];
+        count += !m->out[i] && !m->far[i];
     return count;
 }
 
@@ -133,7 +139,7 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
     /* Another order of loading in each block: where code lands in memory is part of the noise. */
     for (uint32_t k = 0; k < m->count; k++) {
         uint32_t i = m->blocks % 2 == 0 ? (k + m->blocks) % m->count : m->count - 1 - (k + m->blocks) % m->count;
-        if (m->out[i])
+        if (m->out[i] || m->far[i])
             continue;
         hone__buf_printf(&body, "%s%lld", count > 0 ? "," : "", (long long)m->job[i]->handle);
         listed[count++] = i;
@@ -167,7 +173,7 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
 static hone_status block_in_turn(match *m, bool *counted, hone_error *err) {
     for (uint32_t k = 0; k < m->count; k++) {
         uint32_t i = (k + m->blocks) % m->count;
-        if (m->out[i])
+        if (m->out[i] || m->far[i])
             continue;
         hone__job *job = m->job[i];
         hone__measurement kept = job->result;
@@ -196,12 +202,13 @@ static hone_status block_in_turn(match *m, bool *counted, hone_error *err) {
 static double ratio_of(const match *m, uint32_t a, uint32_t b, double *scratch, uint32_t *wins, uint32_t *decided) {
     *wins = 0;
     *decided = 0;
-    for (uint32_t k = 0; k < m->blocks; k++) {
+    uint32_t both = m->have[a] < m->have[b] ? m->have[a] : m->have[b];
+    for (uint32_t k = 0; k < both; k++) {
         scratch[k] = m->value[a][k] / m->value[b][k];
         *wins += m->value[a][k] < m->value[b][k];
         *decided += m->value[a][k] < m->value[b][k] || m->value[a][k] > m->value[b][k];
     }
-    return median_of(scratch, m->blocks);
+    return median_of(scratch, both);
 }
 
 static uint32_t fastest(const match *m) {
@@ -210,16 +217,31 @@ static uint32_t fastest(const match *m) {
     static const double none = INFINITY;
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
-        if (m->out[i])
+        if (m->out[i] || m->far[i])
             continue;
-        memcpy(scratch, m->value[i], m->blocks * sizeof scratch[0]);
-        double median = m->blocks > 0 ? median_of(scratch, m->blocks) : none;
+        memcpy(scratch, m->value[i], m->have[i] * sizeof scratch[0]);
+        double median = m->have[i] > 0 ? median_of(scratch, m->have[i]) : none;
         if (median < least || best == UINT32_MAX) {
             least = median;
             best = i;
         }
     }
     return best;
+}
+
+static void leave_far_ones(match *m, uint32_t best) {
+    double worst = 0.0;
+    for (uint32_t k = 0; k < m->blocks; k++)
+        worst = m->value[best][k] > worst ? m->value[best][k] : worst;
+    for (uint32_t i = 0; i < m->count; i++) {
+        double least = INFINITY;
+        for (uint32_t k = 0; k < m->have[i]; k++)
+            least = m->value[i][k] < least ? m->value[i][k] : least;
+        if (i == best || m->out[i] || m->far[i] || m->blocks < 2 || !(least > 1.25 * worst))
+            continue;
+        m->far[i] = true;
+        m->finalist[i].tied_with_best = false;
+    }
 }
 
 /* One look.  True when every config is told apart from the best, or known to be within `worth` of it. */
@@ -230,12 +252,12 @@ static bool look(match *m, const hone__compare_options *options, uint32_t best) 
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
         uint32_t wins, decided;
-        if (m->out[i] || i == best)
+        if (m->out[i] || m->far[i] || i == best)
             continue;
         double ratio = ratio_of(m, i, best, scratch, &wins, &decided);
         bool different = hone__stats_sign_p(wins, decided) <= level && ratio > 1.0 + options->worth;
         m->finalist[i].tied_with_best = !different;
-        hone__summary interval = hone__stats_summary(scratch, m->blocks, 1.0 - level);
+        hone__summary interval = hone__stats_summary(scratch, m->blocks, 1.0 - level); /* all that are still in have all blocks */
         bool same = interval.low > 1.0 - options->worth && interval.high < 1.0 + options->worth;
         settled = settled && (different || same);
     }
@@ -252,7 +274,7 @@ static void conclude(match *m, uint32_t best) {
             continue;
         hone__measurement *result = &m->finalist[i].result;
         *result = m->job[i]->result;
-        value[i] = i == best ? 1.0 : ratio_of(m, i, best, scratch, &wins, &decided);
+        value[i] = i == best ? 1.0 : (m->far[i] ? 1e6 : 1.0) * ratio_of(m, i, best, scratch, &wins, &decided);
         hone__summary summary = hone__stats_summary(m->sample[i], m->sample_count[i], 0.95);
         result->median_ns = summary.median;
         result->low_ns = summary.low;
@@ -279,7 +301,7 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         slowest = ns > slowest ? ns : slowest;
         round_ns += ns > 50000.0 ? ns : 50000.0;
     }
-    m->rounds = round_ns < 2e6 ? 15 : slowest < 20e6 ? 5 : 3;
+    m->rounds = round_ns < 2e6 ? 15 : slowest < 20e6 ? 5 : slowest < 100e6 ? 2 : 1;
     m->block_ms = m->bench->can_compare ? 2.0 * m->rounds * round_ns * 1e-6 + 20.0 : 5.0 * round_ns * 1e-6 + 5.0 * m->count;
     uint32_t next_look = 0;
     uint32_t idle = 0;
@@ -291,7 +313,11 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         HONE_TRY(m->bench->can_compare ? block_together(m, &counted, err) : block_in_turn(m, &counted, err));
         if (!counted && ++idle > 3 + m->count)
             return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
+        for (uint32_t i = 0; counted && i < m->count; i++)
+            m->have[i] += !m->out[i] && !m->far[i];
         m->blocks += counted;
+        if (counted)
+            leave_far_ones(m, fastest(m));
         if (counted && m->blocks == looks[next_look]) {
             next_look++;
             if (look(m, options, fastest(m)))

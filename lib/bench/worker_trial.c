@@ -212,8 +212,7 @@ static void name_address(const hone__problem *problem, uint64_t address, uint64_
         else if (offset < 0)
             (void)snprintf(text, bytes, ": out of bounds, %lld bytes before buffer %s", -offset, arg->name);
         else
-            (void)snprintf(text, bytes, ": out of bounds, %lld bytes past the end of buffer %s of %zu bytes",
-                           offset - (long long)arg->work.bytes, arg->name, arg->work.bytes);
+            (void)snprintf(text, bytes, ": out of bounds, at byte %lld of buffer %s, which has %zu", offset, arg->name, arg->work.bytes);
         return;
     }
     uint64_t distance = address > stack ? address - stack : stack - address;
