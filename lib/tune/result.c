@@ -207,14 +207,10 @@ static char *sizes_text(const hone__tuning *tuning) {
     return hone__buf_take(&buf);
 }
 
-static char *toolkit_of(const hone_device *device) {
-    const char *toolkit = hone__json_string(device->description, "toolkit");
-    return hone__strdup(toolkit == NULL ? "" : toolkit);
-}
-
-static char *driver_of(const hone_device *device) {
-    const char *driver = hone__json_string(device->description, "driver");
-    return hone__strdup(driver == NULL ? "" : driver);
+/* A fact that only describes the device; "" when it does not say. */
+static char *described(const hone_device *device, const char *name) {
+    const char *text = hone__json_string(device->description, name);
+    return hone__strdup(text == NULL ? "" : text);
 }
 
 static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const final_set *set) {
@@ -252,8 +248,8 @@ static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const fin
     entry->stop = hone__strdup(tuning->stop);
     entry->tool_version = hone__strdup(HONE_VERSION_STRING);
     entry->host = hone__strdup(host);
-    entry->driver = driver_of(tuning->device);
-    entry->toolkit = toolkit_of(tuning->device);
+    entry->driver = described(tuning->device, "driver");
+    entry->toolkit = described(tuning->device, tuning->kernel->language == HONE_LANGUAGE_C ? "compiler" : "toolkit");
     entry->rounds = report.rounds;
     entry->trials = tuning->trials;
     entry->failed = tuning->failed;
