@@ -2,7 +2,7 @@
 #include "inputs.h"
 #include "render.h"
 
-#include <stdlib.h>
+#include <math.h>
 #include <time.h>
 
 typedef struct listing {
@@ -16,21 +16,7 @@ static void age_text(char text[SHORT_TEXT], double created_unix_s) {
     if (created_unix_s <= 0 || age < 0)
         (void)snprintf(text, SHORT_TEXT, "-");
     else
-        format_seconds(text, age);
-}
-
-/* {"M":1024,"N":64} as "M=1024 N=64". */
-static void sizes_text(char *text, size_t bytes, const cJSON *sizes) {
-    size_t used = 0;
-    text[0] = '\0';
-    const cJSON *size = NULL;
-    cJSON_ArrayForEach(size, sizes) {
-        int n = snprintf(text + used, bytes - used, "%s%s=%.0f", used > 0 ? " " : "", size->string != NULL ? size->string : "",
-                         cJSON_IsNumber(size) ? size->valuedouble : 0);
-        if (n < 0 || (size_t)n >= bytes - used)
-            return;
-        used += (size_t)n;
-    }
+        format_seconds(text, floor(age));
 }
 
 static void add_row(listing *list, const cJSON *entry) {
@@ -40,7 +26,7 @@ static void add_row(listing *list, const cJSON *entry) {
     const char *key_text = json_string_at(entry, "key"), *strategy = json_string_at(entry, "strategy");
     (void)snprintf(key, sizeof key, "%.12s", key_text != NULL ? key_text : "?");
     (void)snprintf(device, sizeof device, "%.36s", device_name != NULL ? device_name : "-");
-    sizes_text(sizes, sizeof sizes, json_at(entry, "sizes"));
+    format_sizes(sizes, sizeof sizes, json_at(entry, "sizes"));
     format_ms(time_text, ms);
     if (ms > 0 && default_ms > 0)
         (void)snprintf(speedup, sizeof speedup, "%.2fx", default_ms / ms);

@@ -83,7 +83,7 @@ static void line(const char *name, const char *text) {
     putchar('\n');
 }
 
-static void facts(const cJSON *result) {
+static void facts(const cJSON *result, bool tuned) {
     char text[160], seconds[SHORT_TEXT], tokens[SHORT_TEXT];
     double roofline = json_number_at(result, "roofline", 0), trials = json_number_at(result, "trials", 0);
     double failed = json_number_at(result, "failed", 0), resumed = json_number_at(result, "resumed", 0);
@@ -92,8 +92,10 @@ static void facts(const cJSON *result) {
         (void)snprintf(text, sizeof text, "%.0f %% of what this device can do", roofline * 100);
         line("roofline", text);
     }
-    (void)snprintf(text, sizeof text, "%.0f, %.0f failed, %.0f from the journal", trials, failed, resumed);
-    line("trials", text);
+    if (tuned) {
+        (void)snprintf(text, sizeof text, "%.0f, %.0f failed, %.0f from the journal", trials, failed, resumed);
+        line("trials", text);
+    }
     if (strategy != NULL) {
         bool with_model = model != NULL && model[0] != '\0';
         (void)snprintf(text, sizeof text, "%.60s%s%.80s", strategy, with_model ? ", model " : "", with_model ? model : "");
@@ -107,10 +109,48 @@ static void facts(const cJSON *result) {
     format_seconds(seconds, json_number_at(result, "seconds", 0));
     line("took", seconds);
     line("stopped by", json_string_at(result, "stop"));
+    line("checked", json_string_at(result, "accuracy"));
+    line("warning", json_string_at(result, "warning"));
     line("key", json_string_at(result, "key"));
 }
 
-static void show_result(const invocation *in, const inputs *what, const cJSON *result, bool tuned) {
+static void put_macro_value(const cJSON *value) {
+    if (cJSON_IsBool(value))
+        putchar(cJSON_IsTrue(value) ? '1' : '0');
+    else
+        render_value(stdout, "", value);
+}
+
+/* The macros of spec/kernel.md section 6, as a compiler takes them. */
+static void hard_code_line(const inputs *what, const cJSON *config) {
+    if (config == NULL || strcmp(hone_kernel_language(what->kernel), "external") == 0)
+        return;
+    printf("hard-code   ");
+    const cJSON *value = NULL;
+    cJSON_ArrayForEach(value, config) {
+        if (cJSON_IsArray(value)) {
+            int index = 0;
+            const cJSON *element = NULL;
+            cJSON_ArrayForEach(element, value) {
+                printf(" -D");
+                put_safe(stdout, value->string, 0);
+                printf("_%d=", index++);
+                put_macro_value(element);
+            }
+            printf(" -D");
+            put_safe(stdout, value->string, 0);
+            printf("_LEN=%d", index);
+        } else {
+            printf(" -D");
+            put_safe(stdout, value->string, 0);
+            putchar('=');
+            put_macro_value(value);
+        }
+    }
+    putchar('\n');
+}
+
+static void show_result(const invocation *in, const inputs *what, const cJSON *result) {
     printf("%s", style_on(stdout, STYLE_BOLD));
     put_safe(stdout, hone_kernel_name(what->kernel), 0);
     for (uint32_t i = 0; i < what->problem.count; i++)
@@ -118,11 +158,14 @@ static void show_result(const invocation *in, const inputs *what, const cJSON *r
     printf("%s  on ", style_off(stdout));
     put_safe(stdout, hone_device_name(what->device), 0);
     printf("\n\n");
+    bool tuned = !cJSON_IsFalse(json_at(result, "tuned"));
     if (!tuned)
         printf("The cache has an exact answer: nothing was measured. (--force tunes afresh.)\n\n");
     times_table(result);
+    if (cJSON_IsTrue(json_at(result, "tie")))
+        printf("The runner-up is equal within the noise.\n");
     putchar('\n');
-    facts(result);
+    facts(result, tuned);
     const cJSON *config = json_at(result, "config");
     if (config != NULL) {
         char *text = cJSON_PrintUnformatted(config);
@@ -130,10 +173,10 @@ static void show_result(const invocation *in, const inputs *what, const cJSON *r
         cJSON_free(text);
     }
     lookup_line(in);
-    line("hard-code", "put the config into the spec as \"default\", or pass it to the kernel as macros");
+    hard_code_line(what, config);
 }
 
-static int finish(const invocation *in, const inputs *what, const char *json, bool tuned) {
+static int finish(const invocation *in, const inputs *what, const char *json) {
     if (in->settings.json) {
         put_json(json);
         return EXIT_CODE_OK;
@@ -141,7 +184,7 @@ static int finish(const invocation *in, const inputs *what, const char *json, bo
     cJSON *result = json_read(in, json);
     if (result == NULL)
         return EXIT_CODE_BUG;
-    show_result(in, what, result, tuned);
+    show_result(in, what, result);
     cJSON_Delete(result);
     return EXIT_CODE_OK;
 }
@@ -149,7 +192,7 @@ static int finish(const invocation *in, const inputs *what, const char *json, bo
 /* What a failed tuning leaves behind, said plainly. */
 static void say_kept(const invocation *in, hone_status status) {
     if (status == HONE_E_CANCELLED)
-        remark(in, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
+        fprintf(stderr, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.\n", bar_trials());
     else if (bar_trials() > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
         remark(in, "Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
 }
@@ -171,7 +214,7 @@ int cmd_tune(const invocation *in) {
     hone_status status = hone_tune(&json, what.cache, what.kernel, what.device, &what.problem, &options, &err);
     bar_end();
     if (status == HONE_OK) {
-        code = finish(in, &what, json, bar_trials() > 0);
+        code = finish(in, &what, json);
     } else {
         code = status == HONE_E_CANCELLED ? EXIT_CODE_ENVIRONMENT : report(in, status, &err);
         say_kept(in, status);

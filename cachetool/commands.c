@@ -40,6 +40,8 @@ const option_spec option_table[OPT_COUNT] = {
                          "Write prompts as files into this folder and wait for answers there; else $HONE_LLM_MAILBOX."},
     [OPT_LLM_REPLAY] = {"llm-replay", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(llm_replay),
                         "Take the answers from a transcript instead of a model."},
+    [OPT_LLM_TIMEOUT] = {"llm-timeout", 0, VALUE_WHOLE, "SECONDS", NULL, 1, 604800, FIELD(llm_timeout),
+                         "Wait this long for one answer of the model, its retries included (300)."},
     [OPT_TRANSCRIPT] = {"transcript", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(transcript),
                         "Write the conversation with the model here, as JSON lines (spec/transcript.md)."},
     [OPT_MAN] = {"man", 0, VALUE_NONE, NULL, NULL, 0, 0, FIELD(man), "Print the manual page in man's format."},
@@ -58,7 +60,7 @@ const option_spec option_table[OPT_COUNT] = {
 
 const command command_table[] = {
     {"tune", "SPEC.json", 1, 1, VALUE_FILE, NULL,
-     COMMON | PROBLEM | MODEL | BIT(SEARCH) | BIT(MAX_TIME) | BIT(MAX_TOKENS_TOTAL) | BIT(FORCE) | BIT(TRANSCRIPT),
+     COMMON | PROBLEM | MODEL | BIT(SEARCH) | BIT(MAX_TIME) | BIT(MAX_TOKENS_TOTAL) | BIT(FORCE) | BIT(LLM_TIMEOUT) | BIT(TRANSCRIPT),
      "Make sure that the cache has an exact answer, measuring if it has none",
      "Looks the problem up. When the cache has no exact answer, proposes configs, measures them in a separate process, "
      "verifies the best ones against each other, stores the winner and prints it.\n\n"

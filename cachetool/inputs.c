@@ -115,7 +115,8 @@ int cache_open(hone_cache **out, const invocation *in, cache_use use) {
         return EXIT_CODE_OK;
     if (use == CACHE_WRITE) {
         hone_status status = hone_cache_open(out, path, &options, &err);
-        return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+        int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a folder that cannot be made is no miss */
     }
     options.read_only = 1;
     hone_status status = hone_cache_open(out, path, &options, &err);
@@ -213,5 +214,6 @@ void tune_options_fill(hone_tune_options *to, const settings *from) {
     to->llm_mailbox = from->llm_mailbox;
     to->llm_replay = from->llm_replay;
     to->transcript = from->transcript;
+    to->llm_timeout_s = (uint32_t)from->llm_timeout;
     to->configs_per_round = (uint32_t)from->configs_per_round;
 }

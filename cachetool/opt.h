@@ -44,7 +44,7 @@ typedef struct settings {
     size_t set_count;
     const char *search, *evaluator, *device, *cache, *transcript;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
-    uint64_t max_trials, rounds, tokens, configs_per_round, seed;
+    uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout;
     double max_time;
     bool force, json, quiet, verbose, help, man;
 } settings;
@@ -68,6 +68,7 @@ typedef enum option_id {
     OPT_LLM_COMMAND,
     OPT_LLM_MAILBOX,
     OPT_LLM_REPLAY,
+    OPT_LLM_TIMEOUT,
     OPT_TRANSCRIPT,
     OPT_MAN,
     OPT_JSON,

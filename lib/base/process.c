@@ -38,7 +38,19 @@ static void apply_affinity(const hone__process_limits *limits) {
     }
 }
 
-/* Runs in the child, between fork and exec: async-signal-safe calls only. */
+/* Everything but 0, 1, 2 and the report pipe.  Kernels before 5.9 lack the call. */
+static void close_others(int report_fd) {
+    if (report_fd > 3 && close_range(3, (unsigned)(report_fd - 1), 0) != 0) {
+        for (int fd = 3; fd < report_fd; fd++)
+            (void)close(fd);
+    }
+    if (close_range((unsigned)(report_fd + 1), ~0u, 0) != 0) {
+        for (int fd = report_fd + 1; fd < 65536; fd++)
+            (void)close(fd);
+    }
+}
+
+/* Runs in the child, between fork and exec: async-signal-safe calls only.  Reports an errno, negative when it came from chdir. */
 static _Noreturn void become(const char *const *argv, const char *cwd, const hone__process_limits *limits, const int fds[3],
                              int report_fd, pid_t parent) {
     (void)setpgid(0, 0);
@@ -61,12 +73,11 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
         set_limit(RLIMIT_CPU, limits->cpu_s);
         apply_affinity(limits);
     }
-    set_limit(RLIMIT_CORE, 0);
     struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    if (cwd == NULL || chdir(cwd) == 0) {
-        (void)close_range(3, (unsigned)(report_fd - 1), 0);
-        (void)close_range((unsigned)(report_fd + 1), ~0u, 0);
+    bool there = cwd == NULL || chdir(cwd) == 0;
+    if (there) {
+        close_others(report_fd);
         /* execvp does not write through argv; its type is older than const. */
         union {
             const char *const *in;
@@ -74,7 +85,7 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
         } words = {.in = argv};
         (void)execvp(argv[0], words.out);
     }
-    int code = errno;
+    int code = there ? errno : -errno;
     ssize_t ignored = write(report_fd, &code, sizeof code);
     (void)ignored;
     _exit(127);
@@ -88,7 +99,15 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
     for (int i = 0; i < 4 && status == HONE_OK; i++) {
         if (pipe2(pipes[i], O_CLOEXEC) != 0)
             status = hone__fail_os(err, hone__status_of_errno(errno), "process", errno, "cannot create a pipe: %s", strerror(errno));
-        /* The report pipe must not sit on 0..2, nor below the others it is kept apart from. */
+        /* A host with closed standard streams gets fds 0..2 here; dup2 onto 0..2 in the child must not meet them. */
+        for (int end = 0; end < 2 && status == HONE_OK; end++) {
+            int moved = pipes[i][end] < 3 ? fcntl(pipes[i][end], F_DUPFD_CLOEXEC, 3) : pipes[i][end];
+            if (moved >= 0 && moved != pipes[i][end]) {
+                (void)close(pipes[i][end]);
+                pipes[i][end] = moved;
+            }
+        }
+        /* The report pipe is kept apart from the others, so that the child can close all around it. */
         if (status == HONE_OK && i == 3) {
             int high = fcntl(pipes[3][1], F_DUPFD_CLOEXEC, 64);
             if (high >= 0) {
@@ -119,8 +138,12 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
             got = read(pipes[3][0], &code, sizeof code);
         while (got < 0 && errno == EINTR);
         if (got == (ssize_t)sizeof code) {
-            (void)waitpid(pid, NULL, 0);
-            status = hone__fail_os(err, hone__status_of_errno(code), "process", code, "cannot run %s: %s", argv[0], strerror(code));
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+            }
+            bool folder = code < 0;
+            code = folder ? -code : code;
+            status = hone__fail_os(err, hone__status_of_errno(code), "process", code, "cannot %s %s: %s", folder ? "enter folder" : "run",
+                                   folder ? cwd : argv[0], strerror(code));
         }
     }
     close_fd(&pipes[3][0]);
@@ -141,11 +164,14 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
 bool hone__process_ended(hone__process *process, int *wait_status) {
     if (process->pid == 0)
         return true;
-    int status = 0;
-    pid_t got = waitpid(process->pid, &status, WNOHANG);
-    if (got == 0 || (got < 0 && errno == EINTR))
+    /* Look first and reap last: until it is reaped its number, and so its group's, cannot belong to anybody else. */
+    siginfo_t info = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0)
         return false;
     (void)kill(-process->pid, SIGKILL); /* what it left behind in its group */
+    int status = 0;
+    while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR) {
+    }
     process->pid = 0;
     if (wait_status != NULL)
         *wait_status = status;
@@ -174,16 +200,22 @@ void hone__process_describe(int wait_status, char *text, size_t bytes) {
         (void)snprintf(text, bytes, "ended with wait status %d", wait_status);
 }
 
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 /* Copy one word to `to`; returns where the next begins, NULL when a quote is left open. */
 static const char *copy_word(const char *from, char **to) {
     char quote = '\0';
-    for (; *from != '\0' && (quote != '\0' || (*from != ' ' && *from != '\t')); from++) {
+    for (; *from != '\0' && (quote != '\0' || !is_blank(*from)); from++) {
         if (quote == '\0' && (*from == '\'' || *from == '"')) {
             quote = *from;
         } else if (quote != '\0' && *from == quote) {
             quote = '\0';
         } else {
-            if (*from == '\\' && quote != '\'' && from[1] != '\0')
+            /* In double quotes a backslash is itself, except before what it can protect. */
+            bool escapes = quote == '\0' || (quote == '"' && from[1] != '\0' && strchr("\"\\$`", from[1]) != NULL);
+            if (*from == '\\' && escapes && from[1] != '\0')
                 from++;
             *(*to)++ = *from;
         }
@@ -201,7 +233,7 @@ char **hone__words_split(const char *line) {
     char *text = (char *)(words + slots);
     size_t count = 0;
     for (const char *c = line;;) {
-        while (*c == ' ' || *c == '\t')
+        while (is_blank(*c))
             c++;
         if (*c == '\0')
             break;

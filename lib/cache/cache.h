@@ -55,6 +55,13 @@ void hone__cache_count(const hone_cache *cache, const char *counter, uint64_t ad
 hone_status hone__cache_put_note(hone_cache *cache, const char *name, const char *text, hone_error *err);
 hone_status hone__cache_get_note(const hone_cache *cache, const char *name, char **text, hone_error *err);
 
+/* ---- what a cache keeps of a kernel (kernel_info.c) ---- */
+/* For hone__cache_put_kernel: `space` holds the spec's params, constraints, sizes, args, options, entry, launch, evaluator and hashes of
+ * its dependencies, so that explain can say what changed between versions.  hone__kernel_info_clear frees it. */
+hone_status hone__kernel_info_make(hone__kernel_info *out, const hone_kernel *kernel);
+/* What differs between a kernel and a kept one, as a list of names: "source", "params", ...; written to `fields`. */
+void hone__kernel_info_compare(hone__buf *fields, const hone__kernel_info *kept, const hone_kernel *kernel);
+
 /* ---- lookup (lookup.c): the answer path, tiers and explanations; hone_lookup, hone_explain, hone_answer_* ---- */
 
 #endif

@@ -223,8 +223,8 @@ void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input) {
         hone__buf_char(buf, '\n');
     }
     if (roof.memory_ns > 0 && roof.compute_ns > 0)
-        hone__buf_printf(buf, "- so the limit is %s; no config can be faster than it, unless data stay in a cache between runs\n",
-                         roof.memory_ns > roof.compute_ns ? "memory traffic" : "arithmetic");
+        hone__buf_printf(buf, "- so the limit is %s\n",
+                         roof.memory_ns > roof.compute_ns ? "memory traffic (unless the data stay in a cache between runs)" : "arithmetic");
 }
 
 /* ---- launch ---- */
@@ -318,9 +318,10 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
     bool exact = false;
     double valid = hone__bound_count(input->bound, &exact);
     hone__buf_text(buf, "Of ");
-    hone__text_number(buf, hone__space_raw_count(space), 3);
-    hone__buf_printf(buf, " combinations %s", exact ? "" : "about ");
-    hone__text_number(buf, valid, exact && valid < 1e15 ? 15 : 3);
+    double raw = hone__space_raw_count(space);
+    hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
+    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : "about ");
+    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : 3);
     hone__buf_text(buf, " are valid for these sizes.\n");
 }
 
@@ -371,5 +372,7 @@ void hone__facts_known(hone__buf *buf, const hone__prompt_input *input) {
 
 bool hone__slot_is_family(const hone__space *space, uint32_t slot) {
     const hone__param *param = &space->param[hone__space_param_of_slot(space, slot)];
-    return (param->kind == HONE_KIND_BOOL || param->kind == HONE_KIND_ENUM) && param->domain.count >= 2 && param->domain.count <= 4;
+    if (param->kind == HONE_KIND_BOOL || param->kind == HONE_KIND_ENUM)
+        return param->domain.count >= 2 && param->domain.count <= 4;
+    return (param->kind == HONE_KIND_RANGE || param->kind == HONE_KIND_POW2) && param->domain.count >= 2 && param->domain.count <= 3;
 }

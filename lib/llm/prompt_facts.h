@@ -15,7 +15,7 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input);
 void hone__facts_constraints(hone__buf *buf, const hone__prompt_input *input);
 void hone__facts_known(hone__buf *buf, const hone__prompt_input *input); /* default, seeds, neighbours */
 
-/* Slots whose few values are families of the space: bool and enum with 2 to 4 values, of scalar parameters. */
+/* Slots whose few values are families of the space: of scalar parameters, bool and enum with 2 to 4 values, numbers with 2 or 3. */
 bool hone__slot_is_family(const hone__space *space, uint32_t slot);
 
 #endif

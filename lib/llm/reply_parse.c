@@ -206,10 +206,11 @@ typedef enum object_kind { OBJECT_CONFIG, OBJECT_WRAPPER, OBJECT_EMPTY, OBJECT_U
 /* By the first member that decides, so that an object cut short is never taken for another kind than the whole one. */
 static object_kind kind_of(const hone__space *space, const cJSON *object) {
     for (const cJSON *member = object->child; member != NULL; member = member->next) {
-        bool wraps = holds_containers(member) || (cJSON_IsArray(member) && member->child == NULL) || is_wrapped_json(member);
+        bool is_param = names_param(space, member->string);
+        bool wraps = holds_containers(member) || is_wrapped_json(member) || (cJSON_IsArray(member) && !is_param);
         if (names_configs(member->string) && wraps)
             return OBJECT_WRAPPER;
-        if (names_param(space, member->string))
+        if (is_param)
             return OBJECT_CONFIG;
         if (holds_containers(member))
             return OBJECT_WRAPPER;

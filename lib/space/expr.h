@@ -32,6 +32,12 @@ hone_status hone__expr_parse(hone__expr **out, const char *text, const hone__sym
 void hone__expr_free(hone__expr *expr);
 /* Evaluate.  False: overflow, division by zero, bad shift or index; *why (may be NULL) is then a static phrase. */
 bool hone__expr_eval(const hone__expr *expr, const int64_t *values, int64_t *result, const char **why);
+/* May the result be non-zero when each value is somewhere in its interval?  False is certain, true is not: what lets a search turn
+ * back before all values are chosen. */
+typedef struct hone__interval {
+    int64_t low, high;
+} hone__interval;
+bool hone__expr_possible(const hone__expr *expr, const hone__interval *values);
 /* True if the value at `index` is read by the expression (name[i] with non-constant i reads all elements). */
 bool hone__expr_reads(const hone__expr *expr, uint32_t index);
 /* The type of the result. */

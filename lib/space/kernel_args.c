@@ -50,40 +50,40 @@ hone__dtype hone__dtype_from_name(const char *name) {
 /* ---- reading ---- */
 
 /* A number that the argument's dtype can hold. */
-static hone_status read_value(const hone__reader *reader, const cJSON *item, const hone__pointer *at, const hone__arg *arg, double *out) {
+static hone_status read_value(const hone__reader *reader, const cJSON *item, const hone__where *at, const hone__arg *arg, double *out) {
     const dtype_info *info = &dtypes[arg->dtype];
-    HONE_TRY(hone__spec_number(reader, item, at, -DBL_MAX, DBL_MAX, out));
+    HONE_TRY(hone__want_number(reader, item, at, -DBL_MAX, DBL_MAX, out));
     if (*out < info->lowest || *out > info->highest)
-        return hone__spec_fail(reader, at, "%g does not fit dtype %s (%g..%g)", *out, info->name, info->lowest, info->highest);
+        return hone__mistake(reader, at, "%g does not fit dtype %s (%g..%g)", *out, info->name, info->lowest, info->highest);
     int64_t whole;
     if (!info->is_float && !hone__json_int(item, &whole))
-        return hone__spec_fail(reader, at, "%g is not a whole number, as dtype %s needs", *out, info->name);
+        return hone__mistake(reader, at, "%g is not a whole number, as dtype %s needs", *out, info->name);
     return HONE_OK;
 }
 
-static hone_status read_fill_pair(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
+static hone_status read_fill_pair(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
     static const char *const what[] = {"[low, high]", "[mean, standard deviation]", "", "[start, step]"};
     if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) != 2)
-        return hone__spec_fail(reader, at, "must be two numbers, %s", what[arg->fill]);
-    hone__pointer first = hone__pointer_element(at, 0);
-    hone__pointer second = hone__pointer_element(at, 1);
+        return hone__mistake(reader, at, "must be two numbers, %s", what[arg->fill]);
+    hone__where first = hone__where_element(at, 0);
+    hone__where second = hone__where_element(at, 1);
     HONE_TRY(read_value(reader, item->child, &first, arg, &arg->fill_a));
     /* A step may count down whatever the dtype: iota wraps. */
     if (arg->fill == HONE_FILL_IOTA && !dtypes[arg->dtype].is_float) {
         int64_t step = 0;
-        HONE_TRY(hone__spec_integer(reader, item->child->next, &second, -HONE_LIMIT_JSON_INT, HONE_LIMIT_JSON_INT, &step));
+        HONE_TRY(hone__want_integer(reader, item->child->next, &second, -HONE_LIMIT_JSON_INT, HONE_LIMIT_JSON_INT, &step));
         arg->fill_b = (double)step;
         return HONE_OK;
     }
     HONE_TRY(read_value(reader, item->child->next, &second, arg, &arg->fill_b));
     if (arg->fill == HONE_FILL_UNIFORM && arg->fill_a > arg->fill_b)
-        return hone__spec_fail(reader, at, "low %g is above high %g", arg->fill_a, arg->fill_b);
+        return hone__mistake(reader, at, "low %g is above high %g", arg->fill_a, arg->fill_b);
     if (arg->fill == HONE_FILL_NORMAL && arg->fill_b < 0)
-        return hone__spec_fail(reader, &second, "the standard deviation %g is negative", arg->fill_b);
+        return hone__mistake(reader, &second, "the standard deviation %g is negative", arg->fill_b);
     return HONE_OK;
 }
 
-static hone_status read_fill(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
+static hone_status read_fill(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
     static const char *const kinds[] = {"uniform", "normal", "constant", "iota"};
     bool is_float = dtypes[arg->dtype].is_float;
     arg->fill = HONE_FILL_UNIFORM;
@@ -92,24 +92,24 @@ static hone_status read_fill(const hone__reader *reader, const cJSON *item, cons
     if (item == NULL)
         return HONE_OK;
     if (arg->access == HONE_ACCESS_OUT)
-        return hone__spec_fail(reader, at, "an \"out\" buffer is not filled; use \"access\": \"inout\", or leave \"fill\" out");
-    HONE_TRY(hone__spec_object(reader, item, at));
-    HONE_TRY(hone__spec_members(reader, item, at, kinds, 4));
+        return hone__mistake(reader, at, "an \"out\" buffer is not filled; use \"access\": \"inout\", or leave \"fill\" out");
+    HONE_TRY(hone__want_object(reader, item, at));
+    HONE_TRY(hone__want_members(reader, item, at, kinds, 4));
     const cJSON *chosen = NULL;
     for (uint32_t i = 0; i < 4; i++) {
         const cJSON *member = cJSON_GetObjectItemCaseSensitive(item, kinds[i]);
         if (member == NULL)
             continue;
         if (chosen != NULL)
-            return hone__spec_fail(reader, at, "give one of uniform, normal, constant, iota, not several");
+            return hone__mistake(reader, at, "give one of uniform, normal, constant, iota, not several");
         chosen = member;
         arg->fill = (hone__fill)i;
     }
     if (chosen == NULL)
-        return hone__spec_fail(reader, at, "give one of uniform, normal, constant, iota, e.g. {\"uniform\": [-1, 1]}");
-    hone__pointer where = hone__pointer_member(at, chosen->string);
+        return hone__mistake(reader, at, "give one of uniform, normal, constant, iota, e.g. {\"uniform\": [-1, 1]}");
+    hone__where where = hone__where_member(at, chosen->string);
     if (arg->fill == HONE_FILL_NORMAL && !is_float)
-        return hone__spec_fail(reader, &where, "normal is for floating-point dtypes; dtype %s takes uniform, constant or iota",
+        return hone__mistake(reader, &where, "normal is for floating-point dtypes; dtype %s takes uniform, constant or iota",
                                dtypes[arg->dtype].name);
     if (arg->fill != HONE_FILL_CONSTANT)
         return read_fill_pair(reader, chosen, &where, arg);
@@ -117,109 +117,109 @@ static hone_status read_fill(const hone__reader *reader, const cJSON *item, cons
     return read_value(reader, chosen, &where, arg, &arg->fill_a);
 }
 
-static hone_status read_shape(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
-    HONE_TRY(hone__spec_array(reader, item, at, 1, RANK_MAX));
+static hone_status read_shape(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
+    HONE_TRY(hone__want_array(reader, item, at, 1, RANK_MAX));
     for (const cJSON *child = item->child; child != NULL; child = child->next) {
-        hone__pointer where = hone__pointer_element(at, arg->rank);
-        HONE_TRY(hone__spec_expr(reader, child, &where, false, &arg->shape[arg->rank++]));
+        hone__where where = hone__where_element(at, arg->rank);
+        HONE_TRY(hone__want_expr(reader, child, &where, false, &arg->shape[arg->rank++]));
     }
     return HONE_OK;
 }
 
-static hone_status read_buffer(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
+static hone_status read_buffer(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
     static const char *const members[] = {"name", "kind", "dtype", "shape", "access", "fill", "align", "description"};
     static const char *const accesses[] = {"in", "out", "inout"};
-    HONE_TRY(hone__spec_members(reader, item, at, members, 8));
+    HONE_TRY(hone__want_members(reader, item, at, members, 8));
     const cJSON *shape = NULL;
-    HONE_TRY(hone__spec_required(reader, item, at, "shape", &shape));
-    hone__pointer where = hone__pointer_member(at, "shape");
+    HONE_TRY(hone__want_required(reader, item, at, "shape", &shape));
+    hone__where where = hone__where_member(at, "shape");
     HONE_TRY(read_shape(reader, shape, &where, arg));
     const cJSON *access = cJSON_GetObjectItemCaseSensitive(item, "access");
     if (access != NULL) {
         uint32_t choice = 0;
-        where = hone__pointer_member(at, "access");
-        HONE_TRY(hone__spec_choice(reader, access, &where, accesses, 3, &choice));
+        where = hone__where_member(at, "access");
+        HONE_TRY(hone__want_choice(reader, access, &where, accesses, 3, &choice));
         arg->access = (hone__access)choice;
     }
     arg->align = 64;
     const cJSON *align = cJSON_GetObjectItemCaseSensitive(item, "align");
     if (align != NULL) {
         int64_t value = 0;
-        where = hone__pointer_member(at, "align");
-        HONE_TRY(hone__spec_integer(reader, align, &where, 1, ALIGN_MAX, &value));
+        where = hone__where_member(at, "align");
+        HONE_TRY(hone__want_integer(reader, align, &where, 1, ALIGN_MAX, &value));
         if ((value & (value - 1)) != 0)
-            return hone__spec_fail(reader, &where, "%lld is not a power of two", (long long)value);
+            return hone__mistake(reader, &where, "%lld is not a power of two", (long long)value);
         arg->align = (uint32_t)value;
     }
-    where = hone__pointer_member(at, "fill");
+    where = hone__where_member(at, "fill");
     return read_fill(reader, cJSON_GetObjectItemCaseSensitive(item, "fill"), &where, arg);
 }
 
-static hone_status read_scalar(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
+static hone_status read_scalar(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
     static const char *const members[] = {"name", "kind", "dtype", "value", "description"};
-    HONE_TRY(hone__spec_members(reader, item, at, members, 5));
+    HONE_TRY(hone__want_members(reader, item, at, members, 5));
     const cJSON *value = NULL;
-    HONE_TRY(hone__spec_required(reader, item, at, "value", &value));
-    hone__pointer where = hone__pointer_member(at, "value");
+    HONE_TRY(hone__want_required(reader, item, at, "value", &value));
+    hone__where where = hone__where_member(at, "value");
     if (cJSON_IsNumber(value))
         return read_value(reader, value, &where, arg, &arg->number);
-    return hone__spec_expr(reader, value, &where, false, &arg->value);
+    return hone__want_expr(reader, value, &where, false, &arg->value);
 }
 
-static hone_status read_arg(const hone__reader *reader, const cJSON *item, const hone__pointer *at, hone__arg *arg) {
+static hone_status read_arg(const hone__reader *reader, const cJSON *item, const hone__where *at, hone__arg *arg) {
     static const char *const kinds[] = {"buffer", "scalar"};
     const char *names[HONE_DTYPE_COUNT];
     for (uint32_t i = 0; i < HONE_DTYPE_COUNT; i++)
         names[i] = dtypes[i].name;
-    HONE_TRY(hone__spec_object(reader, item, at));
+    HONE_TRY(hone__want_object(reader, item, at));
     const cJSON *name = NULL, *kind = NULL, *dtype = NULL;
-    HONE_TRY(hone__spec_required(reader, item, at, "name", &name));
-    HONE_TRY(hone__spec_required(reader, item, at, "kind", &kind));
-    HONE_TRY(hone__spec_required(reader, item, at, "dtype", &dtype));
-    hone__pointer where = hone__pointer_member(at, "name");
+    HONE_TRY(hone__want_required(reader, item, at, "name", &name));
+    HONE_TRY(hone__want_required(reader, item, at, "kind", &kind));
+    HONE_TRY(hone__want_required(reader, item, at, "dtype", &dtype));
+    hone__where where = hone__where_member(at, "name");
     const char *text = NULL;
-    HONE_TRY(hone__spec_text(reader, name, &where, &text));
-    if (!hone__spec_identifier(text, HONE_LIMIT_NAME_BYTES, ""))
-        return hone__spec_fail(reader, &where, "\"%s\" is not a C identifier of at most %u characters", hone__spec_quote(text).text,
+    HONE_TRY(hone__want_text(reader, name, &where, &text));
+    if (!hone__is_identifier(text, HONE_LIMIT_NAME_BYTES, ""))
+        return hone__mistake(reader, &where, "\"%s\" is not a C identifier of at most %u characters", hone__quote(text).text,
                                HONE_LIMIT_NAME_BYTES);
     for (const hone__arg *other = reader->kernel->arg; other < arg; other++) {
         if (strcmp(other->name, text) == 0)
-            return hone__spec_fail(reader, &where, "another argument is named \"%s\" already", text);
+            return hone__mistake(reader, &where, "another argument is named \"%s\" already", text);
     }
     arg->name = hone__strdup(text);
     if (arg->name == NULL)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     uint32_t choice = 0;
-    where = hone__pointer_member(at, "dtype");
-    HONE_TRY(hone__spec_choice(reader, dtype, &where, names, HONE_DTYPE_COUNT, &choice));
+    where = hone__where_member(at, "dtype");
+    HONE_TRY(hone__want_choice(reader, dtype, &where, names, HONE_DTYPE_COUNT, &choice));
     arg->dtype = (hone__dtype)choice;
-    where = hone__pointer_member(at, "kind");
-    HONE_TRY(hone__spec_choice(reader, kind, &where, kinds, 2, &choice));
+    where = hone__where_member(at, "kind");
+    HONE_TRY(hone__want_choice(reader, kind, &where, kinds, 2, &choice));
     arg->is_buffer = choice == 0;
     return arg->is_buffer ? read_buffer(reader, item, at, arg) : read_scalar(reader, item, at, arg);
 }
 
 hone_status hone__read_args(const hone__reader *reader, const cJSON *args) {
     hone_kernel *kernel = reader->kernel;
-    hone__pointer at = hone__pointer_member(NULL, "args");
+    hone__where at = hone__where_member(NULL, "args");
     if (args == NULL) {
         if (kernel->language == HONE_LANGUAGE_EXTERNAL)
             return HONE_OK;
-        return hone__spec_fail(reader, NULL, "required member \"args\" is missing (the entry's arguments in call order)");
+        return hone__mistake(reader, NULL, "required member \"args\" is missing (the entry's arguments in call order)");
     }
-    HONE_TRY(hone__spec_array(reader, args, &at, 0, HONE_LIMIT_ARGS));
+    HONE_TRY(hone__want_array(reader, args, &at, 0, HONE_LIMIT_ARGS));
     kernel->arg = hone__alloc_array((size_t)cJSON_GetArraySize(args), sizeof *kernel->arg);
     if (kernel->arg == NULL)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     bool written = false;
     for (const cJSON *item = args->child; item != NULL; item = item->next) {
-        hone__pointer where = hone__pointer_element(&at, kernel->arg_count);
+        hone__where where = hone__where_element(&at, kernel->arg_count);
         hone__arg *arg = &kernel->arg[kernel->arg_count++];
         HONE_TRY(read_arg(reader, item, &where, arg));
         written = written || (arg->is_buffer && arg->access != HONE_ACCESS_IN);
     }
     if (!written && kernel->language != HONE_LANGUAGE_EXTERNAL)
-        return hone__spec_fail(reader, &at, "no buffer has \"access\": \"out\" or \"inout\", so the kernel computes nothing");
+        return hone__mistake(reader, &at, "no buffer has \"access\": \"out\" or \"inout\", so the kernel computes nothing");
     return HONE_OK;
 }
 
@@ -230,10 +230,10 @@ hone_status hone__arg_dimension(const hone__arg *arg, uint32_t dimension, const 
     const hone__expr *expr = arg->shape[dimension];
     if (!hone__expr_eval(expr, values, out, &why))
         return hone__fail(err, HONE_E_EXPR, "spec", "argument %s: shape[%u] = %s: %s at these sizes", arg->name, dimension,
-                          hone__spec_quote(hone__expr_text(expr)).text, why != NULL ? why : "error");
+                          hone__quote(hone__expr_text(expr)).text, why != NULL ? why : "error");
     if (*out < 1)
         return hone__fail(err, HONE_E_EXPR, "spec", "argument %s: shape[%u] = %s is %lld at these sizes; a dimension is at least 1",
-                          arg->name, dimension, hone__spec_quote(hone__expr_text(expr)).text, (long long)*out);
+                          arg->name, dimension, hone__quote(hone__expr_text(expr)).text, (long long)*out);
     return HONE_OK;
 }
 
@@ -244,7 +244,7 @@ hone_status hone__arg_scalar(const hone__arg *arg, const int64_t *values, double
         return HONE_OK;
     const char *why = NULL;
     int64_t result = 0;
-    hone__quoted text = hone__spec_quote(hone__expr_text(arg->value));
+    hone__quoted text = hone__quote(hone__expr_text(arg->value));
     if (!hone__expr_eval(arg->value, values, &result, &why))
         return hone__fail(err, HONE_E_EXPR, "spec", "argument %s: value = %s: %s at these sizes", arg->name, text.text,
                           why != NULL ? why : "error");

@@ -9,20 +9,20 @@
 
 /* ---- launch ---- */
 
-static hone_status read_extents(const hone__reader *reader, const cJSON *launch, const hone__pointer *at, const char *name,
+static hone_status read_extents(const hone__reader *reader, const cJSON *launch, const hone__where *at, const char *name,
                                 bool required, hone__expr *out[3]) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(launch, name);
     if (item == NULL) {
         if (!required)
             return HONE_OK;
-        return hone__spec_fail(reader, at, "required member \"%s\" is missing", name);
+        return hone__mistake(reader, at, "required member \"%s\" is missing", name);
     }
-    hone__pointer where = hone__pointer_member(at, name);
-    HONE_TRY(hone__spec_array(reader, item, &where, 1, 3));
+    hone__where where = hone__where_member(at, name);
+    HONE_TRY(hone__want_array(reader, item, &where, 1, 3));
     uint32_t i = 0;
     for (const cJSON *child = item->child; child != NULL; child = child->next, i++) {
-        hone__pointer element = hone__pointer_element(&where, i);
-        HONE_TRY(hone__spec_expr(reader, child, &element, true, &out[i]));
+        hone__where element = hone__where_element(&where, i);
+        HONE_TRY(hone__want_expr(reader, child, &element, true, &out[i]));
     }
     return HONE_OK;
 }
@@ -30,30 +30,30 @@ static hone_status read_extents(const hone__reader *reader, const cJSON *launch,
 hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch) {
     static const char *const members[] = {"grid", "block", "cluster", "shared_bytes"};
     hone_kernel *kernel = reader->kernel;
-    hone__pointer at = hone__pointer_member(NULL, "launch");
+    hone__where at = hone__where_member(NULL, "launch");
     if (launch == NULL) {
         if (kernel->language != HONE_LANGUAGE_CUDA)
             return HONE_OK;
-        return hone__spec_fail(reader, NULL, "required member \"launch\" is missing (language cuda needs grid and block)");
+        return hone__mistake(reader, NULL, "required member \"launch\" is missing (language cuda needs grid and block)");
     }
     if (kernel->language == HONE_LANGUAGE_C)
-        return hone__spec_fail(reader, &at, "language c has no launch geometry; leave \"launch\" out");
-    HONE_TRY(hone__spec_object(reader, launch, &at));
-    HONE_TRY(hone__spec_members(reader, launch, &at, members, 4));
+        return hone__mistake(reader, &at, "language c has no launch geometry; leave \"launch\" out");
+    HONE_TRY(hone__want_object(reader, launch, &at));
+    HONE_TRY(hone__want_members(reader, launch, &at, members, 4));
     HONE_TRY(read_extents(reader, launch, &at, "grid", true, kernel->grid));
     HONE_TRY(read_extents(reader, launch, &at, "block", true, kernel->block));
     HONE_TRY(read_extents(reader, launch, &at, "cluster", false, kernel->cluster));
     const cJSON *shared = cJSON_GetObjectItemCaseSensitive(launch, "shared_bytes");
     if (shared == NULL)
         return HONE_OK;
-    hone__pointer where = hone__pointer_member(&at, "shared_bytes");
-    return hone__spec_expr(reader, shared, &where, true, &kernel->shared_bytes);
+    hone__where where = hone__where_member(&at, "shared_bytes");
+    return hone__want_expr(reader, shared, &where, true, &kernel->shared_bytes);
 }
 
 static hone_status extent(const char *name, uint32_t index, const hone__expr *expr, const int64_t *values, int64_t least, int64_t *out,
                           hone_error *err) {
     const char *why = NULL;
-    hone__quoted text = hone__spec_quote(hone__expr_text(expr));
+    hone__quoted text = hone__quote(hone__expr_text(expr));
     if (!hone__expr_eval(expr, values, out, &why))
         return hone__fail(err, HONE_E_EXPR, "spec", "launch %s[%u] = %s: %s", name, index, text.text, why != NULL ? why : "error");
     if (*out < least || *out > EXTENT_MAX)
@@ -104,9 +104,9 @@ static hone_status resolve_one(const hone__space *space, const char *text, bool 
     hone__symbol_type type = hone__expr_type(expr);
     if (type == HONE_SYMBOL_NUMBER) {
         status = hone__fail(err, HONE_E_EXPR, "spec", "${%s} is not an integer; the source sees it as a macro already",
-                            hone__spec_quote(text).text);
+                            hone__quote(text).text);
     } else if (values != NULL && !hone__expr_eval(expr, values, &result, &why)) {
-        status = hone__fail(err, HONE_E_EXPR, "spec", "${%s}: %s", hone__spec_quote(text).text, why != NULL ? why : "error");
+        status = hone__fail(err, HONE_E_EXPR, "spec", "${%s}: %s", hone__quote(text).text, why != NULL ? why : "error");
     } else if (values != NULL && type == HONE_SYMBOL_STRING) {
         const char *string = string_of_id(space, result);
         hone__buf_text(out, string != NULL ? string : "");
@@ -148,35 +148,35 @@ hone_status hone__option_resolve(const hone__space *space, const char *option, b
     return HONE_OK;
 }
 
-static hone_status check_option(const hone__reader *reader, const char *text, const hone__pointer *at, bool with_params) {
+static hone_status check_option(const hone__reader *reader, const char *text, const hone__where *at, bool with_params) {
     hone__buf scratch;
     hone__buf_init(&scratch, OPTION_BYTES_MAX);
     hone_error inner = {0};
     hone_status status = hone__option_resolve(reader->kernel->space, text, with_params, NULL, &scratch, &inner);
     hone__buf_free(&scratch);
     if (status == HONE_E_NOMEM)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     if (status != HONE_OK)
-        return hone__spec_fail(reader, at, "%.300s%s", inner.message, with_params ? "" : " (over sizes only)");
+        return hone__mistake(reader, at, "%.300s%s", inner.message, with_params ? "" : " (over sizes only)");
     return HONE_OK;
 }
 
-hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__pointer *at, bool with_params,
+hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__where *at, bool with_params,
                                char ***out, uint32_t *count) {
     if (options == NULL)
         return HONE_OK;
-    HONE_TRY(hone__spec_array(reader, options, at, 0, HONE_LIMIT_OPTIONS));
+    HONE_TRY(hone__want_array(reader, options, at, 0, HONE_LIMIT_OPTIONS));
     *out = hone__alloc_array((size_t)cJSON_GetArraySize(options), sizeof **out);
     if (*out == NULL)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     for (const cJSON *item = options->child; item != NULL; item = item->next) {
-        hone__pointer where = hone__pointer_element(at, *count);
+        hone__where where = hone__where_element(at, *count);
         const char *text = NULL;
-        HONE_TRY(hone__spec_text(reader, item, &where, &text));
+        HONE_TRY(hone__want_text(reader, item, &where, &text));
         HONE_TRY(check_option(reader, text, &where, with_params));
         (*out)[*count] = hone__strdup(text);
         if ((*out)[*count] == NULL)
-            return hone__spec_nomem(reader);
+            return hone__mistake_nomem(reader);
         (*count)++;
     }
     return HONE_OK;

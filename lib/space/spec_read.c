@@ -24,8 +24,8 @@ static void append_escaped(char *text, size_t bytes, const char *name) {
     }
 }
 
-hone__pointer hone__pointer_member(const hone__pointer *parent, const char *name) {
-    hone__pointer at = {""};
+hone__where hone__where_member(const hone__where *parent, const char *name) {
+    hone__where at = {""};
     if (parent != NULL)
         at = *parent;
     size_t length = strlen(at.text);
@@ -36,13 +36,13 @@ hone__pointer hone__pointer_member(const hone__pointer *parent, const char *name
     return at;
 }
 
-hone__pointer hone__pointer_element(const hone__pointer *parent, uint32_t index) {
+hone__where hone__where_element(const hone__where *parent, uint32_t index) {
     char number[16];
     (void)snprintf(number, sizeof number, "%u", index);
-    return hone__pointer_member(parent, number);
+    return hone__where_member(parent, number);
 }
 
-hone_status hone__spec_fail(const hone__reader *reader, const hone__pointer *at, const char *format, ...) {
+hone_status hone__mistake(const hone__reader *reader, const hone__where *at, const char *format, ...) {
     char what[384];
     va_list args;
     va_start(args, format);
@@ -55,11 +55,11 @@ hone_status hone__spec_fail(const hone__reader *reader, const hone__pointer *at,
     return hone__fail(reader->err, HONE_E_SPEC, "spec", "%s%s: %s: %s", label == reader->label ? "" : "...", label, pointer, what);
 }
 
-hone_status hone__spec_nomem(const hone__reader *reader) {
+hone_status hone__mistake_nomem(const hone__reader *reader) {
     return hone__fail(reader->err, HONE_E_NOMEM, "spec", "no memory for the spec %s", reader->label);
 }
 
-hone__quoted hone__spec_quote(const char *text) {
+hone__quoted hone__quote(const char *text) {
     hone__quoted quoted = {""};
     size_t at = 0;
     for (const char *c = text; *c != '\0'; c++) {
@@ -73,7 +73,7 @@ hone__quoted hone__spec_quote(const char *text) {
     return quoted;
 }
 
-const char *hone__spec_type(const cJSON *item) {
+const char *hone__type_name(const cJSON *item) {
     if (item == NULL)
         return "nothing";
     if (cJSON_IsObject(item))
@@ -130,7 +130,7 @@ static void list_names(char *text, size_t bytes, const char *const *names, uint3
     }
 }
 
-hone_status hone__spec_members(const hone__reader *reader, const cJSON *object, const hone__pointer *at, const char *const *known,
+hone_status hone__want_members(const hone__reader *reader, const cJSON *object, const hone__where *at, const char *const *known,
                                uint32_t known_count) {
     for (const cJSON *item = object->child; item != NULL; item = item->next) {
         bool found = strncmp(item->string, "x-", 2) == 0;
@@ -138,97 +138,97 @@ hone_status hone__spec_members(const hone__reader *reader, const cJSON *object, 
             found = strcmp(item->string, known[i]) == 0;
         if (found)
             continue;
-        hone__pointer where = hone__pointer_member(at, item->string);
+        hone__where where = hone__where_member(at, item->string);
         const char *near = closest(item->string, known, known_count);
         if (near != NULL)
-            return hone__spec_fail(reader, &where, "unknown member; did you mean \"%s\"? (members of your own begin with x-)", near);
+            return hone__mistake(reader, &where, "unknown member; did you mean \"%s\"? (members of your own begin with x-)", near);
         char names[256];
         list_names(names, sizeof names, known, known_count);
-        return hone__spec_fail(reader, &where, "unknown member; known here: %s (members of your own begin with x-)", names);
+        return hone__mistake(reader, &where, "unknown member; known here: %s (members of your own begin with x-)", names);
     }
     return HONE_OK;
 }
 
 /* ---- typed members ---- */
 
-hone_status hone__spec_object(const hone__reader *reader, const cJSON *item, const hone__pointer *at) {
+hone_status hone__want_object(const hone__reader *reader, const cJSON *item, const hone__where *at) {
     if (!cJSON_IsObject(item))
-        return hone__spec_fail(reader, at, "must be an object, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be an object, not %s", hone__type_name(item));
     return HONE_OK;
 }
 
-hone_status hone__spec_array(const hone__reader *reader, const cJSON *item, const hone__pointer *at, uint32_t min, uint32_t max) {
+hone_status hone__want_array(const hone__reader *reader, const cJSON *item, const hone__where *at, uint32_t min, uint32_t max) {
     if (!cJSON_IsArray(item))
-        return hone__spec_fail(reader, at, "must be an array, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be an array, not %s", hone__type_name(item));
     uint32_t count = 0;
     for (const cJSON *child = item->child; child != NULL && count <= max; child = child->next)
         count++;
     if (count > max)
-        return hone__spec_fail(reader, at, "has more than %u elements; at most %u are read", max, max);
+        return hone__mistake(reader, at, "has more than %u elements; at most %u are read", max, max);
     if (count < min)
-        return hone__spec_fail(reader, at, "must have at least %u element%s", min, min == 1 ? "" : "s");
+        return hone__mistake(reader, at, "must have at least %u element%s", min, min == 1 ? "" : "s");
     return HONE_OK;
 }
 
-hone_status hone__spec_required(const hone__reader *reader, const cJSON *object, const hone__pointer *at, const char *name,
+hone_status hone__want_required(const hone__reader *reader, const cJSON *object, const hone__where *at, const char *name,
                                 const cJSON **out) {
     *out = cJSON_GetObjectItemCaseSensitive(object, name);
     if (*out == NULL)
-        return hone__spec_fail(reader, at, "required member \"%s\" is missing", name);
+        return hone__mistake(reader, at, "required member \"%s\" is missing", name);
     return HONE_OK;
 }
 
-hone_status hone__spec_text(const hone__reader *reader, const cJSON *item, const hone__pointer *at, const char **out) {
+hone_status hone__want_text(const hone__reader *reader, const cJSON *item, const hone__where *at, const char **out) {
     *out = NULL;
     if (!cJSON_IsString(item))
-        return hone__spec_fail(reader, at, "must be a string, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be a string, not %s", hone__type_name(item));
     if (item->valuestring[0] == '\0')
-        return hone__spec_fail(reader, at, "must not be empty");
+        return hone__mistake(reader, at, "must not be empty");
     *out = item->valuestring;
     return HONE_OK;
 }
 
-hone_status hone__spec_integer(const hone__reader *reader, const cJSON *item, const hone__pointer *at, int64_t min, int64_t max,
+hone_status hone__want_integer(const hone__reader *reader, const cJSON *item, const hone__where *at, int64_t min, int64_t max,
                                int64_t *out) {
     if (!cJSON_IsNumber(item))
-        return hone__spec_fail(reader, at, "must be a whole number, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be a whole number, not %s", hone__type_name(item));
     if (!hone__json_int(item, out))
-        return hone__spec_fail(reader, at, "must be a whole number within -2^53..2^53, not %.17g", item->valuedouble);
+        return hone__mistake(reader, at, "must be a whole number within -2^53..2^53, not %.17g", item->valuedouble);
     if (*out < min || *out > max)
-        return hone__spec_fail(reader, at, "%lld is outside %lld..%lld", (long long)*out, (long long)min, (long long)max);
+        return hone__mistake(reader, at, "%lld is outside %lld..%lld", (long long)*out, (long long)min, (long long)max);
     return HONE_OK;
 }
 
-hone_status hone__spec_number(const hone__reader *reader, const cJSON *item, const hone__pointer *at, double min, double max,
+hone_status hone__want_number(const hone__reader *reader, const cJSON *item, const hone__where *at, double min, double max,
                               double *out) {
     if (!cJSON_IsNumber(item))
-        return hone__spec_fail(reader, at, "must be a number, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be a number, not %s", hone__type_name(item));
     if (!isfinite(item->valuedouble))
-        return hone__spec_fail(reader, at, "must be a finite number");
+        return hone__mistake(reader, at, "must be a finite number");
     if (item->valuedouble < min)
-        return hone__spec_fail(reader, at, "%g is below %g, the least that makes sense here", item->valuedouble, min);
+        return hone__mistake(reader, at, "%g is below %g, the least that makes sense here", item->valuedouble, min);
     if (item->valuedouble > max)
-        return hone__spec_fail(reader, at, "%g is above %g, the most that makes sense here", item->valuedouble, max);
+        return hone__mistake(reader, at, "%g is above %g, the most that makes sense here", item->valuedouble, max);
     *out = item->valuedouble;
     return HONE_OK;
 }
 
-hone_status hone__spec_choice(const hone__reader *reader, const cJSON *item, const hone__pointer *at, const char *const *names,
+hone_status hone__want_choice(const hone__reader *reader, const cJSON *item, const hone__where *at, const char *const *names,
                               uint32_t count, uint32_t *out) {
     char list[192];
     list_names(list, sizeof list, names, count);
     if (!cJSON_IsString(item))
-        return hone__spec_fail(reader, at, "must be one of %s, not %s", list, hone__spec_type(item));
+        return hone__mistake(reader, at, "must be one of %s, not %s", list, hone__type_name(item));
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(item->valuestring, names[i]) == 0) {
             *out = i;
             return HONE_OK;
         }
     }
-    return hone__spec_fail(reader, at, "\"%s\" is not one of %s", hone__spec_quote(item->valuestring).text, list);
+    return hone__mistake(reader, at, "\"%s\" is not one of %s", hone__quote(item->valuestring).text, list);
 }
 
-bool hone__spec_identifier(const char *text, size_t max, const char *more) {
+bool hone__is_identifier(const char *text, size_t max, const char *more) {
     size_t length = 0;
     for (const char *c = text; *c != '\0'; c++, length++) {
         bool letter = (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') || *c == '_';
@@ -240,33 +240,33 @@ bool hone__spec_identifier(const char *text, size_t max, const char *more) {
 }
 
 /* "expression \"M * \": byte 4: ..." without the words that hone_error carries besides. */
-hone_status hone__spec_expr(const hone__reader *reader, const cJSON *item, const hone__pointer *at, bool with_params,
+hone_status hone__want_expr(const hone__reader *reader, const cJSON *item, const hone__where *at, bool with_params,
                             hone__expr **out) {
     char number[32];
     const char *text = number;
     int64_t whole = 0;
     if (cJSON_IsNumber(item)) {
-        HONE_TRY(hone__spec_integer(reader, item, at, -HONE_LIMIT_JSON_INT, HONE_LIMIT_JSON_INT, &whole));
+        HONE_TRY(hone__want_integer(reader, item, at, -HONE_LIMIT_JSON_INT, HONE_LIMIT_JSON_INT, &whole));
         (void)snprintf(number, sizeof number, "%lld", (long long)whole);
     } else if (cJSON_IsString(item)) {
         text = item->valuestring;
     } else {
-        return hone__spec_fail(reader, at, "must be an expression (a string) or a whole number, not %s", hone__spec_type(item));
+        return hone__mistake(reader, at, "must be an expression (a string) or a whole number, not %s", hone__type_name(item));
     }
     hone_error inner = {0};
     hone_status status = hone__expr_parse(out, text, hone__space_symbols(reader->kernel->space, with_params), &inner);
     if (status == HONE_E_NOMEM)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     if (status != HONE_OK)
-        return hone__spec_fail(reader, at, "%.330s%s", inner.message, with_params ? "" : " (over sizes only)");
+        return hone__mistake(reader, at, "%.330s%s", inner.message, with_params ? "" : " (over sizes only)");
     if (hone__expr_type(*out) != HONE_SYMBOL_INT)
-        return hone__spec_fail(reader, at, "\"%s\" is not an integer expression", hone__spec_quote(text).text);
+        return hone__mistake(reader, at, "\"%s\" is not an integer expression", hone__quote(text).text);
     return HONE_OK;
 }
 
 /* ---- files ---- */
 
-bool hone__spec_utf8(const char *text, size_t bytes, size_t *bad) {
+bool hone__is_utf8(const char *text, size_t bytes, size_t *bad) {
     const unsigned char *t = (const unsigned char *)text;
     size_t i = 0;
     while (i < bytes) {
@@ -292,30 +292,30 @@ bool hone__spec_utf8(const char *text, size_t bytes, size_t *bad) {
     return true;
 }
 
-static hone_status check_text(const hone__reader *reader, const hone__pointer *at, const char *path, const char *text, size_t bytes) {
+static hone_status check_text(const hone__reader *reader, const hone__where *at, const char *path, const char *text, size_t bytes) {
     const char *nul = memchr(text, '\0', bytes);
     if (nul != NULL)
-        return hone__spec_fail(reader, at, "%s has a NUL byte at offset %zu; name a text file", path, (size_t)(nul - text));
+        return hone__mistake(reader, at, "%s has a NUL byte at offset %zu; name a text file", path, (size_t)(nul - text));
     size_t bad = 0;
-    if (!hone__spec_utf8(text, bytes, &bad))
-        return hone__spec_fail(reader, at, "%s is not UTF-8 at offset %zu; convert it (iconv -t UTF-8)", path, bad);
+    if (!hone__is_utf8(text, bytes, &bad))
+        return hone__mistake(reader, at, "%s is not UTF-8 at offset %zu; convert it (iconv -t UTF-8)", path, bad);
     return HONE_OK;
 }
 
-hone_status hone__spec_file(const hone__reader *reader, const hone__pointer *at, const char *path, size_t max, char **text,
+hone_status hone__want_file(const hone__reader *reader, const hone__where *at, const char *path, size_t max, char **text,
                             char **resolved) {
     char *full = hone__path_join(reader->base_dir, path);
     if (full == NULL)
-        return hone__spec_nomem(reader);
+        return hone__mistake_nomem(reader);
     size_t bytes = 0;
     hone_error inner = {0};
     hone_status status = hone__file_read(full, max, text, &bytes, &inner);
     if (status == HONE_OK)
-        status = check_text(reader, at, hone__spec_quote(path).text, *text, bytes);
+        status = check_text(reader, at, hone__quote(path).text, *text, bytes);
     else if (status == HONE_E_NOMEM)
-        status = hone__spec_nomem(reader);
+        status = hone__mistake_nomem(reader);
     else
-        status = hone__spec_fail(reader, at, "%.260s; paths are relative to the spec's folder", inner.message);
+        status = hone__mistake(reader, at, "%.260s; paths are relative to the spec's folder", inner.message);
     if (status != HONE_OK) {
         hone__free(*text);
         *text = NULL;

@@ -14,61 +14,61 @@ typedef struct hone__reader {
     hone_kernel *kernel; /* what is being filled */
 } hone__reader;
 
-typedef struct hone__pointer {
+typedef struct hone__where {
     char text[HONE_POINTER_BYTES];
-} hone__pointer;
+} hone__where;
 
 /* The pointer of a member or an element of `parent` (RFC 6901 escapes). */
-hone__pointer hone__pointer_member(const hone__pointer *parent, const char *name);
-hone__pointer hone__pointer_element(const hone__pointer *parent, uint32_t index);
+hone__where hone__where_member(const hone__where *parent, const char *name);
+hone__where hone__where_element(const hone__where *parent, uint32_t index);
 
 /* "LABEL: POINTER: what; way out" as HONE_E_SPEC. */
-__attribute__((format(printf, 3, 4))) hone_status hone__spec_fail(const hone__reader *reader, const hone__pointer *at,
+__attribute__((format(printf, 3, 4))) hone_status hone__mistake(const hone__reader *reader, const hone__where *at,
                                                                   const char *format, ...);
-hone_status hone__spec_nomem(const hone__reader *reader);
+hone_status hone__mistake_nomem(const hone__reader *reader);
 /* Text of a spec for a message: at most 48 bytes, control characters as '?'. */
 typedef struct hone__quoted {
     char text[64];
 } hone__quoted;
-hone__quoted hone__spec_quote(const char *text);
+hone__quoted hone__quote(const char *text);
 /* What a JSON value is, for messages: "a string", "an object", ... */
-const char *hone__spec_type(const cJSON *item);
+const char *hone__type_name(const cJSON *item);
 
 /* Refuse members that are not in `known`, but for x-...; the closest known name is proposed. */
-hone_status hone__spec_members(const hone__reader *reader, const cJSON *object, const hone__pointer *at, const char *const *known,
+hone_status hone__want_members(const hone__reader *reader, const cJSON *object, const hone__where *at, const char *const *known,
                                uint32_t known_count);
-hone_status hone__spec_object(const hone__reader *reader, const cJSON *item, const hone__pointer *at);
+hone_status hone__want_object(const hone__reader *reader, const cJSON *item, const hone__where *at);
 /* An array of at most `max` items; NULL item is fine (count 0). */
-hone_status hone__spec_array(const hone__reader *reader, const cJSON *item, const hone__pointer *at, uint32_t min, uint32_t max);
-hone_status hone__spec_required(const hone__reader *reader, const cJSON *object, const hone__pointer *at, const char *name,
+hone_status hone__want_array(const hone__reader *reader, const cJSON *item, const hone__where *at, uint32_t min, uint32_t max);
+hone_status hone__want_required(const hone__reader *reader, const cJSON *object, const hone__where *at, const char *name,
                                 const cJSON **out);
 /* A non-empty string. */
-hone_status hone__spec_text(const hone__reader *reader, const cJSON *item, const hone__pointer *at, const char **out);
+hone_status hone__want_text(const hone__reader *reader, const cJSON *item, const hone__where *at, const char **out);
 /* A whole number within min..max. */
-hone_status hone__spec_integer(const hone__reader *reader, const cJSON *item, const hone__pointer *at, int64_t min, int64_t max,
+hone_status hone__want_integer(const hone__reader *reader, const cJSON *item, const hone__where *at, int64_t min, int64_t max,
                                int64_t *out);
 /* A finite number within min..max. */
-hone_status hone__spec_number(const hone__reader *reader, const cJSON *item, const hone__pointer *at, double min, double max,
+hone_status hone__want_number(const hone__reader *reader, const cJSON *item, const hone__where *at, double min, double max,
                               double *out);
 /* One of `names`, its index. */
-hone_status hone__spec_choice(const hone__reader *reader, const cJSON *item, const hone__pointer *at, const char *const *names,
+hone_status hone__want_choice(const hone__reader *reader, const cJSON *item, const hone__where *at, const char *const *names,
                               uint32_t count, uint32_t *out);
 /* An identifier: letter or underscore, then letters, digits, underscores and the characters of `more`. */
-bool hone__spec_identifier(const char *text, size_t max, const char *more);
+bool hone__is_identifier(const char *text, size_t max, const char *more);
 /* An expression: a string, or a JSON integer as a constant. */
-hone_status hone__spec_expr(const hone__reader *reader, const cJSON *item, const hone__pointer *at, bool with_params,
+hone_status hone__want_expr(const hone__reader *reader, const cJSON *item, const hone__where *at, bool with_params,
                             hone__expr **out);
 /* A file named by the spec: its text, whole, UTF-8 without NUL. */
-hone_status hone__spec_file(const hone__reader *reader, const hone__pointer *at, const char *path, size_t max, char **text,
+hone_status hone__want_file(const hone__reader *reader, const hone__where *at, const char *path, size_t max, char **text,
                             char **resolved);
-bool hone__spec_utf8(const char *text, size_t bytes, size_t *bad);
+bool hone__is_utf8(const char *text, size_t bytes, size_t *bad);
 
 /* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c) ---- */
 hone_status hone__read_sizes(const hone__reader *reader, const cJSON *sizes);
 hone_status hone__read_args(const hone__reader *reader, const cJSON *args);
 hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch);
 /* Option templates over sizes, or sizes and parameters; checked, not resolved. */
-hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__pointer *at, bool with_params,
+hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__where *at, bool with_params,
                                char ***out, uint32_t *count);
 /* A template resolved for these values.  HONE_E_EXPR, HONE_E_LIMIT. */
 hone_status hone__option_resolve(const hone__space *space, const char *option, bool with_params, const int64_t *values,

@@ -156,7 +156,7 @@ static bool is_default(const hone__tuning *tuning, uint32_t trial) {
     return hone__config_equal(&tuning->trial[trial].config, &tuning->kernel->space->base);
 }
 
-/* Position in the set of the winner: rank 0, but the default where it is tied with that: no change without a gain. */
+/* Position in the set of the winner: rank 0, but the default where it is as good as that to the eye too: no change without a gain. */
 static uint32_t winner_of(const hone__tuning *tuning, const final_set *set, bool *tie) {
     uint32_t best = 0;
     *tie = false;
@@ -168,7 +168,7 @@ static uint32_t winner_of(const hone__tuning *tuning, const final_set *set, bool
     for (uint32_t i = 0; i < set->count; i++) {
         if (i != best && set->finalist[i].tied_with_best) {
             *tie = true;
-            if (is_default(tuning, set->trial[i]))
+            if (is_default(tuning, set->trial[i]) && set->finalist[i].result.median_ns <= 1.01 * set->finalist[best].result.median_ns)
                 winner = i;
         }
     }
@@ -207,14 +207,10 @@ static char *sizes_text(const hone__tuning *tuning) {
     return hone__buf_take(&buf);
 }
 
-static char *toolkit_of(const hone_device *device) {
-    const char *toolkit = hone__json_string(device->description, "toolkit");
-    return hone__strdup(toolkit == NULL ? "" : toolkit);
-}
-
-static char *driver_of(const hone_device *device) {
-    const char *driver = hone__json_string(device->description, "driver");
-    return hone__strdup(driver == NULL ? "" : driver);
+/* A fact that only describes the device; "" when it does not say. */
+static char *described(const hone_device *device, const char *name) {
+    const char *text = hone__json_string(device->description, name);
+    return hone__strdup(text == NULL ? "" : text);
 }
 
 static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const final_set *set) {
@@ -252,8 +248,8 @@ static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const fin
     entry->stop = hone__strdup(tuning->stop);
     entry->tool_version = hone__strdup(HONE_VERSION_STRING);
     entry->host = hone__strdup(host);
-    entry->driver = driver_of(tuning->device);
-    entry->toolkit = toolkit_of(tuning->device);
+    entry->driver = described(tuning->device, "driver");
+    entry->toolkit = described(tuning->device, tuning->kernel->language == HONE_LANGUAGE_C ? "compiler" : "toolkit");
     entry->rounds = report.rounds;
     entry->trials = tuning->trials;
     entry->failed = tuning->failed;

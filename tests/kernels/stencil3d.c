@@ -1,11 +1,13 @@
 /* stencil3d.c: a star of radius 4 (25 points, as in finite-difference wave solvers) over a 3-D grid, single precision, on one core:
  *   out = c0 * in + sum over d = 1..4 of c[d] * (the six neighbours at distance d along the axes).
- * `in` has a margin of 4 on each side of each axis.
+ * `in` has a margin of 4 at both ends of z and y, and of 16 at both ends of x, so that its rows begin on a cache line when those
+ * of `out` do.
  *
- * The grid is cut into tiles of TZ x TY x TX, walked in ORDER; in a tile, blocks of RZ x RY points x RX vectors are computed together.
- * With ZSWEEP a block runs up the z axis and keeps the 8 + RZ values of its z column in registers.  The macros (VW RX RY RZ TX TY TZ
- * ORDER_0..2 ZSWEEP NT PF) come from stencil3d.json; any nz, ny, nx >= 1 works: the last block along an axis moves back so far that it
- * is whole, and grids smaller than a block go point by point. */
+ * The grid is cut into tiles of TZ x TY x TX, walked in ORDER; in a tile, blocks of RZ x RY points x RX vectors are computed
+ * together.  With ZSWEEP a block runs up the z axis and keeps the 8 + RZ values of its z column in registers; with XSHUFFLE the x
+ * neighbours are shuffled out of the vectors to the left and right instead of being loaded again, most of them across a cache line.
+ * The macros (VW RX RY RZ TX TY TZ ORDER_0..2 ZSWEEP XSHUFFLE NT PF) come from stencil3d.json; any nz, ny, nx >= 1 works: the last
+ * block along an axis moves back so far that it is whole, and grids smaller than a block go point by point. */
 #include <stdint.h>
 
 #if !defined(VW) || !defined(RX) || !defined(ZSWEEP)
@@ -19,6 +21,7 @@
 #define HAS(x) 0
 #endif
 #define R 4
+#define X_MARGIN 16
 #define DO_PRAGMA(x) _Pragma(#x)
 #define UNROLL(n) DO_PRAGMA(GCC unroll n)
 #define INLINE static inline __attribute__((always_inline))
@@ -67,11 +70,31 @@ INLINE vec at(const float *p)
     return *(const loose *)p;
 }
 
+/* `low` and `high` are neighbours in memory: the vector that begins k elements into `low`. */
+#if XSHUFFLE && HAS(__builtin_shufflevector)
+#define UP4(k) (k), (k) + 1, (k) + 2, (k) + 3
+#if VW == 4
+#define LANES(k) UP4(k)
+#elif VW == 8
+#define LANES(k) UP4(k), UP4((k) + 4)
+#else
+#define LANES(k) UP4(k), UP4((k) + 4), UP4((k) + 8), UP4((k) + 12)
+#endif
+#define ACROSS(low, high, k) __builtin_shufflevector(low, high, LANES(k))
+/* Both x neighbours at distance d: from the vectors to the left and right, which the margins keep inside the buffer. */
+#define X_PAIR(p, d) (ACROSS(at((p) - VW), at(p), VW - (d)) + ACROSS(at(p), at((p) + VW), d))
+#else
+#define X_PAIR(p, d) (at((p) - (d)) + at((p) + (d)))
+#endif
+
 /* The x and y parts and the centre of one vector of points. */
 INLINE vec plane_part(const float *p, int64_t row, const float *c)
 {
     vec sum = c[0] * at(p);
-    UNROLL(4) for (int d = 1; d <= R; d++) sum += c[d] * ((at(p - d) + at(p + d)) + (at(p - d * row) + at(p + d * row)));
+    sum += c[1] * (X_PAIR(p, 1) + (at(p - row) + at(p + row)));
+    sum += c[2] * (X_PAIR(p, 2) + (at(p - 2 * row) + at(p + 2 * row)));
+    sum += c[3] * (X_PAIR(p, 3) + (at(p - 3 * row) + at(p + 3 * row)));
+    sum += c[4] * (X_PAIR(p, 4) + (at(p - 4 * row) + at(p + 4 * row)));
     return sum;
 }
 
@@ -157,7 +180,8 @@ static void point_by_point(const grid *g)
                 const float *p = g->in + z * g->in_plane + y * g->in_row + x;
                 float sum = g->c[0] * p[0];
                 for (int d = 1; d <= R; d++)
-                    sum += g->c[d] * (p[-d] + p[d] + p[-d * g->in_row] + p[d * g->in_row] + p[-d * g->in_plane] + p[d * g->in_plane]);
+                    sum += g->c[d] * (p[-d] + p[d] + p[-d * g->in_row] + p[d * g->in_row] + p[-d * g->in_plane] +
+                                      p[d * g->in_plane]);
                 g->out[z * g->out_plane + y * g->out_row + x] = sum;
             }
 }
@@ -165,9 +189,10 @@ static void point_by_point(const grid *g)
 void stencil3d(const float *in, const float *c, float *out, int64_t nz, int64_t ny, int64_t nx)
 {
     const int64_t least[3] = {RZ, RY, RX * VW}, width[3] = {TZ, TY, TX};
-    grid g = {.out = out, .extent = {nz, ny, nx}, .in_row = nx + 2 * R, .in_plane = (ny + 2 * R) * (nx + 2 * R),
+    grid g = {.out = out, .extent = {nz, ny, nx}, .in_row = nx + 2 * X_MARGIN,
+              .in_plane = (ny + 2 * R) * (nx + 2 * X_MARGIN),
               .out_row = nx, .out_plane = ny * nx};
-    g.in = in + R * g.in_plane + R * g.in_row + R;
+    g.in = in + R * g.in_plane + R * g.in_row + X_MARGIN;
     for (int d = 0; d <= R; d++) g.c[d] = c[d];
     if (nz < least[0] || ny < least[1] || nx < least[2]) {
         point_by_point(&g);

@@ -1,0 +1,156 @@
+/* answer.c: an answer and what it says of itself (spec/json.md, "lookup"). */
+#include "alloc.h"
+#include "lookup.h"
+
+#include <string.h>
+
+void hone_answer_free(hone_answer *answer) {
+    if (answer == NULL)
+        return;
+    if (answer->has_source)
+        hone__entry_clear(&answer->source);
+    hone__free(answer->device);
+    hone__free(answer->layer);
+    hone__free(answer);
+}
+
+hone_match hone_answer_match(const hone_answer *answer) {
+    return answer->match;
+}
+
+const hone_config *hone_answer_config(const hone_answer *answer) {
+    return &answer->config;
+}
+
+/* A time measured at other sizes or elsewhere is not this problem's. */
+double hone_answer_time_ms(const hone_answer *answer) {
+    return answer->match == HONE_MATCH_EXACT ? hone__entry_ranked(&answer->source, answer->rank)->time_ns / 1e6 : 0;
+}
+
+void hone__print_id(hone__buf *buf, const uint8_t id[16]) {
+    hone__hash hash;
+    char hex[33];
+    memcpy(hash.byte, id, sizeof hash.byte);
+    hone__hash_hex(&hash, hex);
+    hone__buf_printf(buf, "\"%s\"", hex);
+}
+
+static void number(hone__buf *buf, const char *name, double value) {
+    hone__buf_printf(buf, ",\"%s\":", name);
+    hone__buf_json_double(buf, value);
+}
+
+static void string(hone__buf *buf, const char *name, const char *value) {
+    hone__buf_printf(buf, ",\"%s\":", name);
+    if (value == NULL || value[0] == '\0')
+        hone__buf_text(buf, "null");
+    else
+        hone__buf_json_string(buf, value);
+}
+
+/* JSON text out of a record: what is not JSON is shown as a string, never pasted. */
+static void json(hone__buf *buf, const char *name, const char *text) {
+    cJSON *item = NULL;
+    hone__buf_printf(buf, ",\"%s\":", name);
+    if (hone__json_parse(&item, text, strlen(text), "record", NULL) == HONE_OK)
+        hone__json_print(buf, item);
+    else
+        hone__buf_json_string(buf, text);
+    cJSON_Delete(item);
+}
+
+static void sizes(hone__buf *buf, const hone__query *query) {
+    hone__buf_text(buf, ",\"sizes\":{");
+    for (uint32_t i = 0; i < query->kernel->size_count; i++) {
+        hone__buf_text(buf, i > 0 ? "," : "");
+        hone__buf_json_string(buf, query->kernel->size[i].name);
+        hone__buf_printf(buf, ":%lld", (long long)query->problem.size[i]);
+    }
+    hone__buf_char(buf, '}');
+}
+
+static const char *accuracy_name(hone__accuracy accuracy) {
+    return accuracy == HONE_ACCURACY_PASSED ? "passed" : accuracy == HONE_ACCURACY_FAILED ? "failed" : "unchecked";
+}
+
+/* Times are of this problem on this device when the match is exact; else they stand in "from". */
+static void times(hone__buf *buf, const hone_answer *answer) {
+    const hone__ranked *ranked = hone__entry_ranked(&answer->source, answer->rank);
+    number(buf, "time_ms", ranked->time_ns / 1e6);
+    number(buf, "low_ms", ranked->low_ns / 1e6);
+    number(buf, "high_ms", ranked->high_ns / 1e6);
+    hone__buf_printf(buf, ",\"samples\":%u", ranked->samples);
+    number(buf, "default_ms", answer->source.default_ns / 1e6);
+}
+
+static void from(hone__buf *buf, const hone_answer *answer) {
+    hone__buf_text(buf, ",\"from\":{\"key\":");
+    hone__print_id(buf, answer->source.key.key);
+    json(buf, "sizes", answer->source.sizes);
+    cJSON *device = NULL;
+    (void)hone__json_parse(&device, answer->source.device, strlen(answer->source.device), "record", NULL);
+    string(buf, "device", hone__json_string(device, "name"));
+    cJSON_Delete(device);
+    times(buf, answer);
+    hone__buf_printf(buf, ",\"rank\":%u}", answer->rank);
+}
+
+static void provenance(hone__buf *buf, const hone_answer *answer) {
+    if (!answer->has_source) {
+        hone__buf_text(buf, ",\"age_s\":null,\"effort\":\"none\",\"strategy\":null,\"model\":null,\"trials\":0,"
+                            "\"accuracy\":\"unchecked\",\"tie\":false,\"roofline\":null");
+        return;
+    }
+    const hone__entry *source = &answer->source;
+    int64_t age = answer->now_unix_s - source->created_unix_s;
+    hone__buf_printf(buf, ",\"age_s\":%lld", (long long)(age > 0 ? age : 0));
+    string(buf, "effort", hone__effort_name(source->effort));
+    string(buf, "strategy", source->strategy);
+    string(buf, "model", source->model);
+    hone__buf_printf(buf, ",\"trials\":%u", source->trials);
+    string(buf, "accuracy", accuracy_name(source->accuracy));
+    hone__buf_printf(buf, ",\"tie\":%s", source->tie ? "true" : "false");
+    if (answer->match == HONE_MATCH_EXACT && source->roofline > 0)
+        number(buf, "roofline", source->roofline);
+    else
+        hone__buf_text(buf, ",\"roofline\":null");
+}
+
+void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
+    static const char *const tiers[] = {"exact", "near_shape", "near_device"};
+    hone__buf_printf(buf, "{\"match\":\"%s\",\"key\":", hone_match_name(answer->match));
+    hone__print_id(buf, answer->query.key.key);
+    string(buf, "kernel", answer->query.kernel->name);
+    sizes(buf, &answer->query);
+    string(buf, "device", answer->device);
+    hone__buf_text(buf, ",\"config\":");
+    hone__config_print(buf, answer->config.space, &answer->config.values);
+    if (answer->match == HONE_MATCH_EXACT)
+        times(buf, answer);
+    else
+        hone__buf_text(buf, ",\"time_ms\":null,\"low_ms\":null,\"high_ms\":null,\"samples\":0,\"default_ms\":null");
+    number(buf, "distance", answer->distance);
+    string(buf, "layer", answer->layer);
+    provenance(buf, answer);
+    if (answer->has_source && (answer->match != HONE_MATCH_EXACT || answer->rank > 0))
+        from(buf, answer);
+    else
+        hone__buf_text(buf, ",\"from\":null");
+    hone__buf_text(buf, ",\"why\":[");
+    bool first = true;
+    for (int tier = 0; tier < 3 && tier + 1 < (int)answer->match; tier++) {
+        hone__buf_printf(buf, "%s{\"tier\":\"%s\",\"reason\":", first ? "" : ",", tiers[tier]);
+        hone__buf_json_string(buf, answer->reason[tier]);
+        hone__buf_char(buf, '}');
+        first = false;
+    }
+    hone__buf_text(buf, "]}");
+}
+
+hone_status hone_answer_json(const hone_answer *answer, char **out, hone_error *err) {
+    hone__buf buf;
+    hone__buf_init(&buf, HONE_LIMIT_RECORD_BYTES);
+    hone__answer_print(&buf, answer);
+    *out = hone__buf_take(&buf);
+    return *out != NULL ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "lookup", "no memory for an answer's JSON");
+}

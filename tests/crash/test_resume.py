@@ -1,0 +1,141 @@
+"""kill -9 during hone tune, then the same command again: nothing measured is measured again, and the model is asked the same."""
+import collections
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+from cli.hone_command import CommandTest, PATIENCE, SOURCE_DIR, TOOL
+
+ANSWERS = ['{"configs": [{"BLOCK": 512, "UNROLL": 8, "OPT": 3}, {"BLOCK": 1024, "UNROLL": 16, "OPT": 2}, {"BLOCK": 256, "UNROLL": 32, "OPT": 3}]}',
+           '{"configs": [{"BLOCK": 4096, "UNROLL": 64, "OPT": 3}, {"BLOCK": 2048, "UNROLL": 2, "OPT": 3}, {"BLOCK": 128, "UNROLL": 4, "OPT": 2}]}']
+
+
+class ResumeTest(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.spec = self.write_kernel()
+        self.err_path = os.path.join(self.folder, "stderr")
+
+    def start(self, *words):
+        self.err = open(self.err_path, "w+", encoding="utf-8")
+        self.addCleanup(self.err.close)
+        process = subprocess.Popen([TOOL, "tune", self.spec, "--cache", self.cache, "--json", *words], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=self.err, text=True, env=self.env, cwd=self.folder)
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        return process
+
+    def stderr(self):
+        with open(self.err_path, encoding="utf-8") as file:
+            return file.read()
+
+    def wait(self, process, done, what, seconds=90):
+        deadline = time.monotonic() + seconds * PATIENCE
+        while time.monotonic() < deadline:
+            if done():
+                return
+            if process.poll() is not None:
+                self.fail(f"ended with {process.returncode} before {what}:\n{self.stderr()}")
+            time.sleep(0.02)
+        self.fail(f"no {what} within {seconds} s:\n{self.stderr()}")
+
+    def finish(self, process):
+        out, _ = process.communicate(timeout=180 * PATIENCE)
+        self.assertEqual(process.returncode, 0, self.stderr())
+        return json.loads(out)
+
+    def kill(self, process):
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+
+    def test_killed_at_random_moments(self):
+        seed = random.randrange(1 << 32)
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        log = self.write("measured.log", "")
+        watcher = os.path.join(SOURCE_DIR, "tests/crash/watching_evaluator.py")
+        words = ["--search", "random", "--max-trials", "30", "--evaluator", f"python3 -B {watcher} {log} {TOOL} worker"]
+        kills = 0
+
+        def ends():
+            with open(log, encoding="utf-8") as file:
+                return [line[4:].strip() for line in file if line.startswith("end ")]
+
+        for _ in range(4):
+            wanted = len(ends()) + rng.randint(2, 5)
+            process = self.start(*words)
+            self.wait(process, lambda: len(ends()) >= wanted, f"{wanted} trials")
+            time.sleep(rng.random() * 0.3)
+            self.assertIsNone(process.poll(), "the tuning ended before it was killed: raise --max-trials")
+            self.kill(process)
+            kills += 1
+        before = len(set(ends()))
+        result = self.finish(self.start(*words))
+        count = collections.Counter(ends())
+        again = sum(times - 1 for times in count.values())
+        self.assertNotIn("?", count)
+        self.assertEqual(result["trials"], 30)
+        # A kill may fall between the end of a measurement and its being written down: that one is lost, and no other.
+        self.assertLessEqual(again, kills, count)
+        self.assertGreaterEqual(result["resumed"], before - kills)
+        self.assertEqual(len(count), 30)
+
+    def prompts(self, box):
+        names = sorted(name for name in os.listdir(box) if name.endswith(".prompt.md"))
+        texts = {}
+        for name in names:
+            with open(os.path.join(box, name), encoding="utf-8") as file:
+                texts[name] = file.read()
+        return texts
+
+    def answer(self, box, prompt, text):
+        path = os.path.join(box, prompt.replace(".prompt.md", ".answer.json"))
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(path + ".tmp", path)
+
+    def test_prompts_come_out_the_same(self):
+        box = os.path.join(self.folder, "box")
+        os.mkdir(box)
+        words = ["--search", "llm", "--llm-mailbox", box, "--rounds", "2", "--configs-per-round", "3", "--max-trials", "40", "--llm-timeout", "300"]
+        known = {}
+        for number, text in enumerate(ANSWERS):
+            process = self.start(*words)
+            self.wait(process, lambda: len(self.prompts(box)) == number + 1, f"prompt {number}")
+            self.wait(process, lambda: "waiting for the model" in self.stderr(), "wait for the model")
+            known = self.prompts(box)
+            self.kill(process)
+            process = self.start(*words)
+            self.wait(process, lambda: "waiting for the model" in self.stderr(), "wait for the model after the kill")
+            time.sleep(0.5)
+            self.assertEqual(self.prompts(box), known, "the same prompts, and no others")
+            self.answer(box, sorted(known)[number], text)
+            if number + 1 < len(ANSWERS):
+                self.wait(process, lambda: len(self.prompts(box)) == number + 2, f"prompt {number + 1}")
+                self.kill(process)
+        result = self.finish(process)
+        self.assertEqual(result["rounds"], 2)
+        self.assertGreater(result["resumed"], 0)
+        self.assertEqual(sorted(self.prompts(box)), sorted(known), "no prompt beyond the rounds")
+        for value in ("512", "4096"):
+            self.assertTrue(any(value in text for text in ANSWERS))
+        shown = json.loads(self.expect(0, "show", result["key"], "--json", "--cache", self.cache).stdout)
+        self.assertRegex(json.dumps(shown), r"model:\d", "configs of the model were measured")
+
+    def test_kill_during_the_first_second(self):
+        """Before anything is measured, at any moment: the next run works."""
+        for delay in (0.0, 0.02, 0.1, 0.3):
+            process = self.start("--search", "random", "--max-trials", "4")
+            time.sleep(delay)
+            self.kill(process)
+        result = self.finish(self.start("--search", "random", "--max-trials", "4"))
+        self.assertEqual(result["trials"], 4)
+        self.assertTrue(re.fullmatch(r"[0-9a-f]{32}", result["key"]))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
