@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void hook_cjson(void) {
@@ -43,22 +44,39 @@ static unsigned line_of(const char *text, const char *end) {
     return line;
 }
 
-static const cJSON *find_duplicate(const cJSON *item) {
-    if (cJSON_IsObject(item)) {
-        for (const cJSON *a = item->child; a != NULL; a = a->next) {
-            for (const cJSON *b = a->next; b != NULL; b = b->next) {
-                if (strcmp(a->string, b->string) == 0)
-                    return b;
-            }
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+}
+
+/* Sorted when there are many: a hostile object of 100,000 members must not take a minute. */
+static const cJSON *duplicate_member(const cJSON *object) {
+    size_t count = 0;
+    for (const cJSON *item = object->child; item != NULL; item = item->next)
+        count++;
+    const cJSON **sorted = count > 32 ? hone__alloc_array(count, sizeof *sorted) : NULL;
+    const cJSON *hit = NULL;
+    if (sorted == NULL) {
+        for (const cJSON *a = object->child; a != NULL && hit == NULL; a = a->next) {
+            for (const cJSON *b = a->next; b != NULL && hit == NULL; b = b->next)
+                hit = strcmp(a->string, b->string) == 0 ? b : NULL;
         }
+        return hit;
     }
-    const cJSON *child;
-    cJSON_ArrayForEach(child, item) {
-        const cJSON *hit = find_duplicate(child); /* depth is bounded above */
-        if (hit != NULL)
-            return hit;
-    }
-    return NULL;
+    count = 0;
+    for (const cJSON *item = object->child; item != NULL; item = item->next)
+        sorted[count++] = item;
+    qsort(sorted, count, sizeof *sorted, by_name);
+    for (size_t i = 1; i < count && hit == NULL; i++)
+        hit = strcmp(sorted[i - 1]->string, sorted[i]->string) == 0 ? sorted[i] : NULL;
+    hone__free(sorted);
+    return hit;
+}
+
+static const cJSON *find_duplicate(const cJSON *item) {
+    const cJSON *hit = cJSON_IsObject(item) ? duplicate_member(item) : NULL;
+    for (const cJSON *child = item->child; child != NULL && hit == NULL; child = child->next)
+        hit = find_duplicate(child); /* depth is bounded above */
+    return hit;
 }
 
 hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const char *label, hone_error *err) {
