@@ -115,7 +115,8 @@ int cache_open(hone_cache **out, const invocation *in, cache_use use) {
         return EXIT_CODE_OK;
     if (use == CACHE_WRITE) {
         hone_status status = hone_cache_open(out, path, &options, &err);
-        return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+        int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a folder that cannot be made is no miss */
     }
     options.read_only = 1;
     hone_status status = hone_cache_open(out, path, &options, &err);

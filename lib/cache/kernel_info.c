@@ -88,13 +88,23 @@ static void list(hone__buf *fields, const char *name) {
     hone__buf_printf(fields, "%s%s", fields->length > 0 ? ", " : "", name);
 }
 
+static bool is_empty(const cJSON *item) {
+    return item == NULL || (cJSON_IsArray(item) && item->child == NULL);
+}
+
+/* A record of params and constraints alone says nothing of the other members. */
 static void compare_space(hone__buf *fields, const cJSON *kept, const hone_kernel *kernel) {
+    bool whole = cJSON_GetObjectItemCaseSensitive(kept, "dependencies") != NULL;
     for (size_t i = 0; i < MEMBER_COUNT; i++) {
         const cJSON *theirs = cJSON_GetObjectItemCaseSensitive(kept, members[i]);
         const cJSON *ours = member_of(kernel, i);
+        if ((theirs == NULL && !whole) || (is_empty(theirs) && is_empty(ours)))
+            continue;
         if ((theirs == NULL) != (ours == NULL) || (ours != NULL && !cJSON_Compare(theirs, ours, 1)))
             list(fields, members[i]);
     }
+    if (!whole)
+        return;
     hone__buf ours;
     hone__buf_init(&ours, HONE_LIMIT_RECORD_BYTES);
     print_dependencies(&ours, kernel);
@@ -117,6 +127,6 @@ void hone__kernel_info_compare(hone__buf *fields, const hone__kernel_info *kept,
     if (hone__json_parse(&space, kept->space, strlen(kept->space), "kernel record", NULL) == HONE_OK)
         compare_space(fields, space, kernel);
     cJSON_Delete(space);
-    if (fields->length == 0 && kept->source[0] == '\0')
-        list(fields, "source (not kept)");
+    if (fields->length == 0)
+        list(fields, "something that the cache did not keep (source, entry, options, sizes, args, launch or dependencies)");
 }

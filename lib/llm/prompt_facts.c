@@ -318,9 +318,10 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
     bool exact = false;
     double valid = hone__bound_count(input->bound, &exact);
     hone__buf_text(buf, "Of ");
-    hone__text_number(buf, hone__space_raw_count(space), 3);
-    hone__buf_printf(buf, " combinations %s", exact ? "" : "about ");
-    hone__text_number(buf, valid, exact && valid < 1e15 ? 15 : 3);
+    double raw = hone__space_raw_count(space);
+    hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
+    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : "about ");
+    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : 3);
     hone__buf_text(buf, " are valid for these sizes.\n");
 }
 

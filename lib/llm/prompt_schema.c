@@ -15,7 +15,7 @@ static cJSON *domain_value(const hone__domain *domain, uint32_t index) {
 static bool add_enum(cJSON *schema, const hone__domain *domain) {
     cJSON *list = cJSON_AddArrayToObject(schema, "enum");
     for (uint32_t i = 0; i < domain->count; i++) {
-        if (!cJSON_AddItemToArray(list, domain_value(domain, i)))
+        if (list == NULL || !cJSON_AddItemToArray(list, domain_value(domain, i)))
             return false;
     }
     return true;

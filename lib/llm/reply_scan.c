@@ -185,8 +185,9 @@ static token read_token(json_reader *reader) {
 static cJSON *number_of_word(const char *word) {
     char digits[WORD_BYTES_MAX + 4];
     size_t count = 0;
-    if (*word == '-' || *word == '+')
-        count += *word == '-' ? (digits[0] = '-', 1u) : 0u, word++;
+    if (*word == '-')
+        digits[count++] = '-';
+    word += *word == '-' || *word == '+';
     if (*word == '.')
         digits[count++] = '0';
     for (; *word != '\0' && count < WORD_BYTES_MAX; word++) {

@@ -93,10 +93,26 @@ static hone_status submit(hone__tuning *tuning, const hone__config *config, uint
     return status;
 }
 
-/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
-static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+/* What is still in flight when the search ends is not waited for as a result, but must be out of the evaluator's way. */
+static hone_status drain(hone__tuning *tuning, hone_error *err) {
     hone__bench_cancel(tuning->bench);
     hone__bench_set_incumbent(tuning->bench, 0);
+    for (;;) {
+        uint64_t ticket;
+        hone__measurement result;
+        hone_status status = hone__bench_next(tuning->bench, 200, &ticket, &result, err);
+        if (status == HONE_E_NOTFOUND)
+            return HONE_OK;
+        if (status != HONE_OK && status != HONE_E_TIMEOUT)
+            return status;
+        if (hone__tuning_tick(tuning, NULL))
+            return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+    }
+}
+
+/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
+static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+    HONE_TRY(drain(tuning, err));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         uint32_t trial = set->trial[i];
@@ -207,14 +223,10 @@ static char *sizes_text(const hone__tuning *tuning) {
     return hone__buf_take(&buf);
 }
 
-static char *toolkit_of(const hone_device *device) {
-    const char *toolkit = hone__json_string(device->description, "toolkit");
-    return hone__strdup(toolkit == NULL ? "" : toolkit);
-}
-
-static char *driver_of(const hone_device *device) {
-    const char *driver = hone__json_string(device->description, "driver");
-    return hone__strdup(driver == NULL ? "" : driver);
+/* A fact that only describes the device; "" when it does not say. */
+static char *described(const hone_device *device, const char *name) {
+    const char *text = hone__json_string(device->description, name);
+    return hone__strdup(text == NULL ? "" : text);
 }
 
 static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const final_set *set) {
@@ -252,8 +264,8 @@ static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const fin
     entry->stop = hone__strdup(tuning->stop);
     entry->tool_version = hone__strdup(HONE_VERSION_STRING);
     entry->host = hone__strdup(host);
-    entry->driver = driver_of(tuning->device);
-    entry->toolkit = toolkit_of(tuning->device);
+    entry->driver = described(tuning->device, "driver");
+    entry->toolkit = described(tuning->device, tuning->kernel->language == HONE_LANGUAGE_C ? "compiler" : "toolkit");
     entry->rounds = report.rounds;
     entry->trials = tuning->trials;
     entry->failed = tuning->failed;

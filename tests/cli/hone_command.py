@@ -29,6 +29,7 @@ void saxpy_ref(const float *x, float *y, float a, int64_t n) {
         y[i] = a * x[i] + y[i];
 }
 """
+# Without flops and bytes, so that no search ends early at the roofline.
 SPEC = {
     "hone": 1,
     "name": "saxpy",
@@ -51,8 +52,6 @@ SPEC = {
     "constraints": ["BLOCK % UNROLL == 0"],
     "reference": {"source": "saxpy_ref.c", "entry": "saxpy_ref"},
     "tolerance": {"rtol": 1e-5, "atol": 1e-6},
-    "flops": "2 * N",
-    "bytes": "12 * N",
 }
 
 
