@@ -24,6 +24,12 @@ ALLOWED = {
     ("status.c", "fprintf"): "a failed HONE_ASSERT, in debug builds only",
     ("status.c", "abort"): "a failed HONE_ASSERT, in debug builds only",
     ("kernel_read.c", "free"): "the path that realpath() allocated",
+    ("store_path.c", "free"): "the path that realpath() allocated",
+    ("device.c", "free"): "the path that realpath() allocated",
+    ("worker.c", "fprintf"): "a process of its own: hone_worker_main",
+    ("worker.c", "signal"): "a process of its own: hone_worker_main",
+    ("worker_timing.c", "sigaction"): "in the child of the worker that runs the kernel, to tell how it crashed",
+    ("worker_peaks.c", "cJSON_Parse"): "a text of our own",
     ("process.c", "signal"): "in the child, between fork and exec: default dispositions",
     ("process.c", "sigaction"): "in the child, between fork and exec: default dispositions",
 }
