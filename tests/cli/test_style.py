@@ -125,6 +125,11 @@ class StyleTest(unittest.TestCase):
                 silent.append(path)
         self.assertEqual(silent, [])
 
+    def test_links_of_the_readme(self):
+        for target in re.findall(r"\]\(([^)#:]+)\)", read("README.md")):
+            with self.subTest(link=target):
+                self.assertTrue(os.path.exists(os.path.join(ROOT, target)))
+
     def test_top_level(self):
         done = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, timeout=60)
         if done.returncode == 0:
