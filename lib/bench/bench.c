@@ -397,6 +397,8 @@ static void take_control(hone__bench *bench, cJSON *reply) {
         return;
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok"))) {
         bench->phase = HONE_PHASE_READY;
+        cJSON_Delete(bench->control_reply);
+        bench->control_reply = NULL; /* whoever waits for a compare's reply must not find this one */
     } else {
         refuse_start(bench, reply);
         bench->phase = ++bench->restarts > HONE_BENCH_RESTARTS_NEW ? HONE_PHASE_DEAD : HONE_PHASE_IDLE;

@@ -130,14 +130,22 @@ static void put_text(hone__http *http, setting *s, CURLoption option, const char
         s->code = curl_easy_setopt(http->easy, option, value);
 }
 
+/* Proxies over TLS are not in every build of libcurl; where they are not, there is nothing to make safe. */
+static void put_proxy_long(hone__http *http, setting *s, CURLoption option, long value) {
+    CURLcode before = s->code;
+    put_long(http, s, option, value);
+    if (before == CURLE_OK && (s->code == CURLE_UNKNOWN_OPTION || s->code == CURLE_NOT_BUILT_IN))
+        s->code = CURLE_OK;
+}
+
 static void put_tls(hone__http *http, setting *s) {
     const hone__llm_config *config = http->config;
     put_long(http, s, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     put_long(http, s, CURLOPT_SSL_VERIFYPEER, 1);
     put_long(http, s, CURLOPT_SSL_VERIFYHOST, 2);
-    put_long(http, s, CURLOPT_PROXY_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-    put_long(http, s, CURLOPT_PROXY_SSL_VERIFYPEER, 1);
-    put_long(http, s, CURLOPT_PROXY_SSL_VERIFYHOST, 2);
+    put_proxy_long(http, s, CURLOPT_PROXY_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+    put_proxy_long(http, s, CURLOPT_PROXY_SSL_VERIFYPEER, 1);
+    put_proxy_long(http, s, CURLOPT_PROXY_SSL_VERIFYHOST, 2);
     /* A bundle is most often named because of a company's proxy, so it serves for the proxy's own certificate too. */
     put_text(http, s, CURLOPT_CAINFO, config->ca_bundle);
     put_text(http, s, CURLOPT_PROXY_CAINFO, config->ca_bundle);
@@ -167,6 +175,10 @@ static CURLcode set_up(hone__http *http) {
     if (http->config->loopback)
         put_text(http, &s, CURLOPT_PROXY, ""); /* a proxy's loopback is not ours, and plain http would show it the key */
     put_tls(http, &s);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* Cancelling must not wait for libcurl's resolver thread behind a dead name server. */
+    (void)curl_easy_setopt(http->easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     put_long(http, &s, CURLOPT_POST, 1);
     if (s.code == CURLE_OK)
         s.code = curl_easy_setopt(http->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)http->limits->body_bytes_max);
@@ -191,6 +203,8 @@ hone_status hone__http_open(hone__http **out, const hone__llm_config *config, co
     (void)pthread_once(&global_once, global_init);
     if (global_code != CURLE_OK)
         return hone__fail_os(err, HONE_E_UNSUPPORTED, "llm", (int)global_code, "libcurl does not start: %s", curl_easy_strerror(global_code));
+    if (getenv("SSLKEYLOGFILE") != NULL)
+        hone__log(HONE_LOG_WARN, "llm", "SSLKEYLOGFILE is set: libcurl writes the secrets of its TLS connections there");
     hone__http *http = hone__alloc(sizeof *http);
     if (http == NULL)
         return hone__fail(err, HONE_E_NOMEM, "llm", "no memory for HTTP");

@@ -112,6 +112,9 @@ hone_status hone__provider_parse(const hone__provider_api *api, const char *body
                                  hone_error *err);
 /* The text of an error reply, shortened and redacted; "" when there is none. */
 void hone__provider_error_text(const char *body, size_t bytes, const char *key, char *text, size_t text_bytes);
+/* A cheap look at JSON from outside before cJSON builds a tree: 8 MiB of "[],[]," would become 500 MiB of nodes, and a check of a
+ * million members for duplicates would take hours. */
+bool hone__json_items_fit(const char *text, size_t bytes);
 /* For parse functions. */
 hone_status hone__reply_finish(hone__llm_reply *reply, const char *name, hone__buf *text, const char *finish, hone_error *err);
 uint64_t hone__json_count(const cJSON *object, const char *name);
@@ -171,7 +174,7 @@ struct hone__llm {
     uint64_t tokens_used;
     unsigned quirks;
     uint32_t tries;           /* of HTTP exchanges before the current one, for the same request */
-    uint64_t tokens_in, tokens_out; /* of failed tries of the current request */
+    uint64_t tokens_in, tokens_out; /* of refused bodies of the current request, where the server counted them */
     hone__llm_request request; /* deep copy while busy over HTTP or replay */
     hone__buf body;
 };

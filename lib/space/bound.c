@@ -149,6 +149,7 @@ static void append_level(hone__bound *bound, hone__group *group, ordering *o, ui
     const hone__param *param = &space->param[level->param];
     level->count = level->choices = param->domain.count;
     level->is_order = param->kind == HONE_KIND_PERMUTATION;
+    level->many = param->domain.kind == HONE_KIND_RANGE && level->count > 4 * HONE__SKIP_AFTER;
     for (uint32_t i = 0; level->is_order && i < param->slot_count; i++)
         level->choices -= o->set[param->first_slot + i] ? 1 : 0;
     o->set[slot] = true;

@@ -318,6 +318,22 @@ static bool read_bool(const hone__domain *domain, const cJSON *json, bool repair
     return false;
 }
 
+static void say_closest(hone__text *message, const hone__domain *domain, const char *text) {
+    uint32_t best = UINT32_MAX;
+    uint32_t best_distance = UINT32_MAX;
+    for (uint32_t i = 0; text != NULL && i < domain->count; i++) {
+        if (!hone__name_close(text, domain->strings[i]))
+            continue;
+        uint32_t distance = hone__name_distance(text, domain->strings[i]);
+        if (distance < best_distance) {
+            best = i;
+            best_distance = distance;
+        }
+    }
+    if (best != UINT32_MAX)
+        hone__say(message, "; nearest \"%s\"", domain->strings[best]);
+}
+
 static bool read_text(const hone__domain *domain, const cJSON *json, bool repair, uint32_t *index, hone__text *note,
                       hone__text *message) {
     const char *text = cJSON_GetStringValue(json);
@@ -336,7 +352,6 @@ static bool read_text(const hone__domain *domain, const cJSON *json, bool repair
     uint32_t exact = UINT32_MAX;
     uint32_t same = UINT32_MAX;
     uint32_t same_count = 0;
-    uint32_t close = UINT32_MAX;
     for (uint32_t i = 0; i < domain->count; i++) {
         if (strcmp(word, domain->strings[i]) == 0)
             exact = i;
@@ -344,9 +359,6 @@ static bool read_text(const hone__domain *domain, const cJSON *json, bool repair
             same = i;
             same_count++;
         }
-        if (text != NULL && hone__name_close(text, domain->strings[i]) &&
-            (close == UINT32_MAX || hone__name_distance(text, domain->strings[i]) < hone__name_distance(text, domain->strings[close])))
-            close = i;
     }
     if (exact != UINT32_MAX || same_count == 1) {
         *index = exact != UINT32_MAX ? exact : same;
@@ -354,8 +366,7 @@ static bool read_text(const hone__domain *domain, const cJSON *json, bool repair
         return true;
     }
     (void)expected(message, domain, json);
-    if (close != UINT32_MAX)
-        hone__say(message, "; nearest \"%s\"", domain->strings[close]);
+    say_closest(message, domain, text);
     return false;
 }
 

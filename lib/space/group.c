@@ -43,8 +43,9 @@ static bool pays(const hone__partial *partial) {
     return partial->tries < PARTIAL_TRIES || (uint64_t)partial->hits * PARTIAL_PAYS >= partial->tries;
 }
 
-static bool check_partial(hone__draft *draft, hone__partial *partial) {
-    if (draft->learning && !pays(partial))
+/* `patient`: the level has many values in ascending order, so what the first thousands say means little. */
+static bool check_partial(hone__draft *draft, hone__partial *partial, bool patient) {
+    if (draft->learning && !patient && !pays(partial))
         return true;
     draft->work += 2;
     bool possible = hone__expr_possible(draft->bound->space->constraint[partial->constraint].expr, draft->box);
@@ -76,10 +77,44 @@ bool hone__draft_check(hone__draft *draft, const hone__level *level) {
             return false;
     }
     for (uint32_t i = 0; i < level->partial_count; i++) {
-        if (!check_partial(draft, &level->partial[i]))
+        if (!check_partial(draft, &level->partial[i], level->many))
             return false;
     }
     return true;
+}
+
+/* No value from `first` to `last` can do. */
+static bool is_refuted(hone__draft *draft, const hone__level *level, uint32_t first, uint64_t count) {
+    const hone__space *space = draft->bound->space;
+    const hone__domain *domain = &space->param[level->param].domain;
+    uint64_t last = first + count - 1 < level->count ? first + count - 1 : level->count - 1;
+    hone__interval *box = &draft->box[space->size_count + level->slot];
+    *box = (hone__interval){hone__domain_int(domain, first), hone__domain_int(domain, (uint32_t)last)};
+    bool refuted = false;
+    for (uint32_t i = 0; i < level->check_count && !refuted; i++)
+        refuted = !hone__expr_possible(space->constraint[level->check[i]].expr, draft->box);
+    for (uint32_t i = 0; i < level->partial_count && !refuted; i++)
+        refuted = !hone__expr_possible(space->constraint[level->partial[i].constraint].expr, draft->box);
+    *box = draft->bound->range[level->slot];
+    draft->work += 2 * (level->check_count + level->partial_count);
+    return refuted;
+}
+
+uint32_t hone__draft_skip(hone__draft *draft, const hone__level *level, uint32_t from) {
+    uint64_t size = HONE__SKIP_AFTER;
+    uint64_t at = from;
+    if (!level->many || from >= level->count || !is_refuted(draft, level, from, size))
+        return from;
+    do {
+        at += size;
+        size *= 2;
+    } while (at < level->count && is_refuted(draft, level, (uint32_t)at, size));
+    while (size > 1 && at < level->count) {
+        size /= 2;
+        if (is_refuted(draft, level, (uint32_t)at, size))
+            at += size;
+    }
+    return at < level->count ? (uint32_t)at : level->count;
 }
 
 void hone__draft_load(hone__draft *draft, const hone__group *group, uint32_t levels, uint32_t node) {
@@ -143,8 +178,15 @@ static expansion expand_level(hone__group *group, uint32_t depth, hone__draft *d
             hone__draft_load(draft, group, depth, parent);
             draft->work += depth / 4 + 1;
         }
+        uint32_t failed = 0;
         for (uint32_t value = 0; value < level->count; value++) {
             draft->work++;
+            if (failed == HONE__SKIP_AFTER && checks) {
+                failed = 0;
+                value = hone__draft_skip(draft, level, value);
+                if (value == level->count)
+                    break;
+            }
             if (is_used(draft, level, value))
                 continue;
             bool fits = true;
@@ -153,6 +195,7 @@ static expansion expand_level(hone__group *group, uint32_t depth, hone__draft *d
                 fits = hone__draft_check(draft, level);
                 hone__draft_unset(draft, level);
             }
+            failed = fits ? 0 : failed + 1;
             if (draft->work > *budget || (fits && list->count == LEVEL_MAX))
                 return TOO_BIG;
             if (fits && !add_node(list, parent, value))
@@ -227,9 +270,15 @@ static void enter_level(hone__descent *d, uint32_t depth) {
     d->depth = depth;
     if (depth == d->group->level_count)
         return;
-    d->next[depth] = 0;
-    if (d->visit == HONE_VISIT_RANDOM)
-        random_order(d->rng, d->group->level[depth].count, &d->offset[depth], &d->stride[depth]);
+    d->next[depth] = d->failed[depth] = d->offset[depth] = 0;
+    d->stride[depth] = 1;
+    if (d->visit != HONE_VISIT_RANDOM)
+        return;
+    const hone__level *level = &d->group->level[depth];
+    if (level->many)
+        d->offset[depth] = hone__draw(d->rng, level->count); /* ascending, so that runs can be skipped */
+    else
+        random_order(d->rng, level->count, &d->offset[depth], &d->stride[depth]);
 }
 
 void hone__descent_begin(hone__descent *descent, const hone__group *group, hone__visit visit, hone__rng *rng,
@@ -259,11 +308,25 @@ static bool next_node(hone__descent *d, hone__draft *draft) {
     return true;
 }
 
-static uint32_t next_value(hone__descent *d, const hone__level *level) {
+/* False: what was left was skipped. */
+static bool next_value(hone__descent *d, hone__draft *draft, const hone__level *level, uint32_t *value) {
     uint32_t i = d->next[d->depth]++;
-    if (d->visit == HONE_VISIT_RANDOM)
-        return ordered(i, level->count, d->offset[d->depth], d->stride[d->depth]);
-    return d->visit == HONE_VISIT_NEAR ? nearest(i, level->count, d->wanted->slot[level->slot]) : i;
+    if (d->visit == HONE_VISIT_NEAR) {
+        *value = nearest(i, level->count, d->wanted->slot[level->slot]);
+        return true;
+    }
+    *value = ordered(i, level->count, d->offset[d->depth], d->stride[d->depth]);
+    if (!level->many || d->failed[d->depth] < HONE__SKIP_AFTER)
+        return true;
+    d->failed[d->depth] = 0;
+    uint64_t skipped = hone__draft_skip(draft, level, *value) - *value;
+    if (i + skipped >= level->count) {
+        d->next[d->depth] = level->count;
+        return false;
+    }
+    d->next[d->depth] += (uint32_t)skipped;
+    *value = ordered(i + (uint32_t)skipped, level->count, d->offset[d->depth], 1);
+    return true;
 }
 
 hone__found hone__descent_next(hone__descent *d, hone__draft *draft, uint64_t work_max) {
@@ -288,15 +351,17 @@ hone__found hone__descent_next(hone__descent *d, hone__draft *draft, uint64_t wo
         }
         if (draft->work >= work_max)
             return HONE_FOUND_TIRED;
-        uint32_t value = next_value(d, &level[d->depth]);
+        uint32_t value;
         draft->work++;
-        if (is_used(draft, &level[d->depth], value))
+        if (!next_value(d, draft, &level[d->depth], &value) || is_used(draft, &level[d->depth], value))
             continue;
         hone__draft_set(draft, &level[d->depth], value);
         if (!hone__draft_check(draft, &level[d->depth])) {
+            d->failed[d->depth]++;
             hone__draft_unset(draft, &level[d->depth]);
             continue;
         }
+        d->failed[d->depth] = 0;
         enter_level(d, d->depth + 1);
         if (d->depth == d->group->level_count)
             return HONE_FOUND_ONE;

@@ -19,6 +19,7 @@ typedef struct hone__level {
     uint32_t choices;       /* values that are free whatever was chosen before: permutations have fewer and fewer */
     uint32_t param;
     bool is_order;          /* slot of a permutation */
+    bool many;              /* so many values, ascending, that runs of them are skipped by intervals */
     const uint32_t *check;  /* constraints that can be checked from here on */
     uint32_t check_count;
     hone__partial *partial;
@@ -77,6 +78,11 @@ bool hone__draft_check(hone__draft *draft, const hone__level *level);
 void hone__draft_load(hone__draft *draft, const hone__group *group, uint32_t levels, uint32_t node);
 void hone__draft_clear(hone__draft *draft, const hone__group *group);
 
+/* The first value from `from` on that intervals do not rule out, for levels of many values in ascending order; level->count if
+ * there is none.  Worth a call only after some values failed in a row: HONE__SKIP_AFTER. */
+enum { HONE__SKIP_AFTER = 16 };
+uint32_t hone__draft_skip(hone__draft *draft, const hone__level *level, uint32_t from);
+
 /* Uniform in [0, bound), without division in the usual case. */
 uint32_t hone__draw(hone__rng *rng, uint32_t bound);
 
@@ -93,6 +99,7 @@ typedef struct hone__descent {
     bool inside;                    /* a node is loaded */
     uint32_t next[HONE_LIMIT_SLOTS];
     uint32_t offset[HONE_LIMIT_SLOTS], stride[HONE_LIMIT_SLOTS];
+    uint32_t failed[HONE_LIMIT_SLOTS]; /* values in a row */
 } hone__descent;
 typedef enum hone__found { HONE_FOUND_NONE, HONE_FOUND_ONE, HONE_FOUND_TIRED } hone__found;
 

@@ -69,6 +69,9 @@ uint32_t hone__name_distance(const char *a, const char *b) {
 
 bool hone__name_close(const char *a, const char *b) {
     size_t bytes = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
+    size_t fewer = strlen(a) > strlen(b) ? strlen(b) : strlen(a);
+    if (bytes - fewer > 3)
+        return false;
     uint32_t distance = hone__name_distance(a, b);
     return distance != UINT32_MAX && distance <= (bytes <= 2 ? 1u : bytes <= 6 ? 2u : 3u) && distance < bytes;
 }

@@ -10,8 +10,13 @@
 
 enum {
     DIVE_VALUES = 256,          /* children looked at in one level of a dive */
+    DIVE_RARE = 4,              /* of DIVE_VALUES random ones */
+    DIVE_TRIES = 2048,          /* in looking at all values of a large domain */
     DIVE_KEEP = 12,             /* dives to choose from */
-    MEASURE_COMPLETIONS = 1u << 19, /* work in measuring ... */
+    LINE_MAX = 2,               /* with more valid values in a line, single completions are as good */
+    MEASURE_COMPLETIONS = 1u << 17, /* work in measuring ... */
+    MEASURE_LINES = 1u << 19,
+    MEASURE_HITS = 4000,        /* more would not make the estimate much better */
     MEASURE_DIVES = 1u << 18,
     MEASURE_DESCENTS = 1u << 22,
     SAMPLE_DIVES = 1u << 19,    /* ... and in one sample */
@@ -61,25 +66,102 @@ static bool complete_once(const hone__group *group, hone__rng *rng, hone__draft 
     return true;
 }
 
+static bool passes(const hone__level *level, hone__draft *draft, uint32_t value) {
+    draft->work++;
+    if (level->is_order && (draft->used[level->param] >> value & 1) != 0)
+        return false;
+    hone__draft_set(draft, level, value);
+    bool fits = hone__draft_check(draft, level);
+    hone__draft_unset(draft, level);
+    return fits;
+}
+
+/* All values that pass, one of them chosen; false if that took more than `tries_max` tries. */
+static bool dive_all(const hone__level *level, hone__rng *rng, hone__draft *draft, uint32_t tries_max, uint32_t *count,
+                     uint32_t *chosen) {
+    uint32_t failed = 0;
+    uint32_t tries = 0;
+    *count = 0;
+    for (uint32_t value = 0; value < level->count; value++) {
+        if (failed >= HONE__SKIP_AFTER) {
+            failed = 0;
+            value = hone__draft_skip(draft, level, value);
+            if (value == level->count)
+                break;
+        }
+        if (tries++ == tries_max)
+            return false;
+        failed++;
+        if (!passes(level, draft, value))
+            continue;
+        failed = 0;
+        if (hone__draw(rng, ++*count) == 0)
+            *chosen = value;
+    }
+    return true;
+}
+
 /* Choose among the values of a checked level that pass; returns how many there are (estimated for large domains). */
 static double dive_level(const hone__level *level, hone__rng *rng, hone__draft *draft) {
-    uint32_t passed[DIVE_VALUES];
     uint32_t count = 0;
-    bool all = level->count <= DIVE_VALUES;
-    uint32_t tries = all ? level->count : DIVE_VALUES;
-    for (uint32_t i = 0; i < tries; i++) {
-        uint32_t value = all ? i : draw_value(level, rng, draft);
-        draft->work++;
-        if (level->is_order && (draft->used[level->param] >> value & 1) != 0)
-            continue;
-        hone__draft_set(draft, level, value);
-        if (hone__draft_check(draft, level))
-            passed[count++] = value;
-        hone__draft_unset(draft, level);
+    uint32_t chosen = 0;
+    double total = 0;
+    if (level->count <= DIVE_VALUES) {
+        (void)dive_all(level, rng, draft, level->count, &count, &chosen);
+        total = count;
+    } else {
+        for (uint32_t i = 0; i < DIVE_VALUES; i++) {
+            uint32_t value = draw_value(level, rng, draft);
+            if (passes(level, draft, value) && hone__draw(rng, ++count) == 0)
+                chosen = value;
+        }
+        total = (double)count * level->count / DIVE_VALUES;
+        uint32_t all;
+        uint32_t other = 0;
+        /* Too rare to be met by chance: intervals may lead there. */
+        if (count < DIVE_RARE && dive_all(level, rng, draft, DIVE_TRIES, &all, &other)) {
+            total = count = all;
+            chosen = other;
+        }
     }
     if (count > 0)
-        hone__draft_set(draft, level, passed[hone__draw(rng, count)]);
-    return all ? count : (double)count * level->count / tries;
+        hone__draft_set(draft, level, chosen);
+    return total;
+}
+
+/* The last level's values are looked at all at once: cheaper than single completions where few are valid. */
+static bool has_lines(const hone__group *group) {
+    const hone__level *last = &group->level[group->level_count - 1];
+    return group->complete < group->level_count && !last->is_order && last->check_count > 0 && last->count > 1 &&
+           last->count <= DIVE_VALUES;
+}
+
+/* How many values complete a random choice of all others; one of them is in the draft. */
+static uint32_t complete_line(const hone__group *group, hone__rng *rng, hone__draft *draft) {
+    const hone__level *last = &group->level[group->level_count - 1];
+    load_random_node(group, rng, draft);
+    for (const hone__level *level = &group->level[group->complete]; level < last; level++) {
+        draft->work++;
+        hone__draft_set(draft, level, draw_value(level, rng, draft));
+        if (!hone__draft_check(draft, level))
+            return 0;
+    }
+    uint32_t count;
+    uint32_t chosen = 0;
+    (void)dive_all(last, rng, draft, last->count, &count, &chosen);
+    if (count > 0)
+        hone__draft_set(draft, last, chosen);
+    return count;
+}
+
+/* Lines with more valid values must be taken more often, so that each config is as likely as any other. */
+static bool sample_by_lines(const hone__group *group, hone__rng *rng, hone__draft *draft, double lines_max) {
+    for (double lines = 0; lines < lines_max; lines++) {
+        uint32_t count = complete_line(group, rng, draft);
+        if (count > 0 && (count >= group->line_max || hone__draw(rng, group->line_max) < count))
+            return true;
+    }
+    return false;
 }
 
 /* The weight of where the dive arrived; 0: nowhere. */
@@ -147,6 +229,8 @@ bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *d
         return complete_once(group, rng, draft);
     if (group->accept_rate > 0) {
         double tries_max = 16 / group->accept_rate + 64;
+        if (group->line_max > 0 && sample_by_lines(group, rng, draft, tries_max))
+            return true;
         for (double tries = 0; tries < tries_max; tries++) {
             if (complete_once(group, rng, draft))
                 return true;
@@ -155,6 +239,29 @@ bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *d
     if (group->dive_rate > 0 && sample_by_dives(group, rng, draft))
         return true;
     return sample_by_descents(group, rng, draft, SAMPLE_DESCENTS) == HONE_FOUND_ONE;
+}
+
+/* Sets count, accept_rate and line_max; returns how many valid assignments were met. */
+static double measure_completions(hone__group *group, hone__rng *rng, hone__draft *draft, double all) {
+    double tries = 0;
+    double hits = 0;
+    for (draft->work = 0; draft->work < MEASURE_COMPLETIONS && hits < MEASURE_HITS; tries++)
+        hits += complete_once(group, rng, draft) ? 1 : 0;
+    group->accept_rate = hits / tries;
+    if (group->accept_rate < 1.0 / 64 && has_lines(group)) {
+        double lines = 0;
+        uint32_t most = 0;
+        hits = 0;
+        for (draft->work = 0; draft->work < MEASURE_LINES && hits < 4 * MEASURE_HITS; lines++) {
+            uint32_t count = complete_line(group, rng, draft);
+            hits += count;
+            most = count > most ? count : most;
+        }
+        group->accept_rate = hits / (lines * group->level[group->level_count - 1].count);
+        group->line_max = most <= LINE_MAX ? most : 0;
+    }
+    group->count = all * group->accept_rate;
+    return hits;
 }
 
 hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft *draft) {
@@ -166,13 +273,7 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     group->accept_rate = group->dive_rate = 1;
     if (group->listed || group->free)
         return all > 0 ? HONE_FOUND_ONE : HONE_FOUND_NONE;
-    double tries = 0;
-    double hits = 0;
-    for (draft->work = 0; draft->work < MEASURE_COMPLETIONS && hits < 1000; tries++)
-        hits += complete_once(group, rng, draft) ? 1 : 0;
-    group->accept_rate = hits / tries;
-    group->count = all * group->accept_rate;
-    if (hits >= 10)
+    if (measure_completions(group, rng, draft, all) >= 10)
         return HONE_FOUND_ONE;
     double dives = 0;
     double arrived = 0;
@@ -185,7 +286,7 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     group->dive_rate = arrived / dives;
     if (arrived > 0)
         group->count = weights / dives;
-    if (hits + arrived > 0)
+    if (group->accept_rate > 0 || arrived > 0)
         return HONE_FOUND_ONE;
     hone__found found = sample_by_descents(group, rng, draft, MEASURE_DESCENTS);
     group->count = found == HONE_FOUND_NONE ? 0 : 1;
