@@ -22,7 +22,7 @@ static const pair exit_codes[] = {
 static const pair variables[] = {
     {"HONE_CACHE", "The cache file, unless --cache names one."},
     {"HONE_AUTOTUNER", "What --search is when it is not given or auto."},
-    {"HONE_LLM_PROVIDER", "openai, chat, anthropic, command, mailbox or replay."},
+    {"HONE_LLM_PROVIDER", "openai, chat, anthropic, command, mailbox, replay or none."},
     {"HONE_LLM_MODEL", "The model."},
     {"HONE_LLM_API_BASE", "Base address of the provider."},
     {"HONE_LLM_CA_BUNDLE", "Certificates to trust instead of the system's."},
@@ -30,6 +30,8 @@ static const pair variables[] = {
     {"HONE_LLM_CLIENT_KEY", "Its private key."},
     {"HONE_LLM_COMMAND", "Program of the provider command."},
     {"HONE_LLM_MAILBOX", "Folder of the provider mailbox."},
+    {"HONE_LLM_API_KEY", "Key for whichever provider it is; stronger than the two below."},
+    {"HONE_LLM_API_KEY_FILE", "A file that holds the key and that only you can read."},
     {"OPENAI_API_KEY", "Key for openai and chat."},
     {"ANTHROPIC_API_KEY", "Key for anthropic."},
     {"HONE_WORKER", "Program that is run as `PROGRAM worker` to compile and time; default: this program."},
