@@ -32,7 +32,7 @@ static const pair variables[] = {
     {"HONE_LLM_MAILBOX", "Folder of the provider mailbox."},
     {"HONE_LLM_API_KEY", "Key for whichever provider it is; stronger than the two below."},
     {"HONE_LLM_API_KEY_FILE", "A file that holds the key and that only you can read."},
-    {"OPENAI_API_KEY", "Key for openai and chat."},
+    {"OPENAI_API_KEY", "Key for openai; for chat only at api.openai.com and on this machine."},
     {"ANTHROPIC_API_KEY", "Key for anthropic."},
     {"HONE_WORKER", "Program that is run as `PROGRAM worker` to compile and time; default: this program."},
     {"NO_COLOR", "When set and not empty: no colours."},
