@@ -19,20 +19,6 @@ static void age_text(char text[SHORT_TEXT], double created_unix_s) {
         format_seconds(text, floor(age));
 }
 
-/* {"M":1024,"N":64} as "M=1024 N=64". */
-static void sizes_text(char *text, size_t bytes, const cJSON *sizes) {
-    size_t used = 0;
-    text[0] = '\0';
-    const cJSON *size = NULL;
-    cJSON_ArrayForEach(size, sizes) {
-        int n = snprintf(text + used, bytes - used, "%s%s=%.0f", used > 0 ? " " : "", size->string != NULL ? size->string : "",
-                         cJSON_IsNumber(size) ? size->valuedouble : 0);
-        if (n < 0 || (size_t)n >= bytes - used)
-            return;
-        used += (size_t)n;
-    }
-}
-
 static void add_row(listing *list, const cJSON *entry) {
     char key[16], sizes[160], time_text[SHORT_TEXT], speedup[SHORT_TEXT] = "-", age[SHORT_TEXT], device[40];
     double ms = json_number_at(entry, "time_ms", 0), default_ms = json_number_at(entry, "default_ms", 0);
@@ -40,7 +26,7 @@ static void add_row(listing *list, const cJSON *entry) {
     const char *key_text = json_string_at(entry, "key"), *strategy = json_string_at(entry, "strategy");
     (void)snprintf(key, sizeof key, "%.12s", key_text != NULL ? key_text : "?");
     (void)snprintf(device, sizeof device, "%.36s", device_name != NULL ? device_name : "-");
-    sizes_text(sizes, sizeof sizes, json_at(entry, "sizes"));
+    format_sizes(sizes, sizeof sizes, json_at(entry, "sizes"));
     format_ms(time_text, ms);
     if (ms > 0 && default_ms > 0)
         (void)snprintf(speedup, sizeof speedup, "%.2fx", default_ms / ms);

@@ -125,6 +125,8 @@ void format_seconds(char text[SHORT_TEXT], double seconds) {
         (void)snprintf(text, SHORT_TEXT, "-");
     else if (seconds > 0 && seconds < 1)
         format_ms(text, seconds * 1e3);
+    else if (seconds < 59.95 && seconds == floor(seconds))
+        (void)snprintf(text, SHORT_TEXT, "%.0f s", seconds);
     else if (seconds < 59.95)
         (void)snprintf(text, SHORT_TEXT, "%.1f s", seconds);
     else if (seconds < 3600)
@@ -159,6 +161,19 @@ void format_bytes(char text[SHORT_TEXT], double bytes) {
         i++;
     }
     (void)snprintf(text, SHORT_TEXT, "%.*f %s", i == 0 ? 0 : digits_after_point(bytes), bytes, unit[i]);
+}
+
+void format_sizes(char *text, size_t bytes, const cJSON *sizes) {
+    size_t used = 0;
+    text[0] = '\0';
+    const cJSON *size = NULL;
+    cJSON_ArrayForEach(size, sizes) {
+        int n = snprintf(text + used, bytes - used, "%s%s=%.0f", used > 0 ? " " : "", size->string != NULL ? size->string : "",
+                         cJSON_IsNumber(size) ? size->valuedouble : 0);
+        if (n < 0 || (size_t)n >= bytes - used)
+            return;
+        used += (size_t)n;
+    }
 }
 
 /* ---- JSON ---- */
@@ -207,6 +222,8 @@ static void render_number(FILE *to, const char *name, double value) {
         format_ms(text, value);
     else if (ends_in(name, "_ns"))
         format_ms(text, value / 1e6);
+    else if (strcmp(name, "age_s") == 0)
+        format_seconds(text, floor(value));
     else if (ends_in(name, "_s") || strcmp(name, "seconds") == 0)
         format_seconds(text, value);
     else if (ends_in(name, "_bytes"))
@@ -224,7 +241,7 @@ static void render_number(FILE *to, const char *name, double value) {
 
 void render_value(FILE *to, const char *name, const cJSON *value) {
     if (cJSON_IsString(value)) {
-        put_safe(to, value->valuestring, 0);
+        put_safe(to, value->valuestring[0] != '\0' ? value->valuestring : "-", 0);
     } else if (cJSON_IsNumber(value)) {
         render_number(to, name, value->valuedouble);
     } else if (cJSON_IsBool(value)) {
@@ -285,7 +302,7 @@ void render_object(FILE *to, const cJSON *object, int indent, const char *skip) 
         const char *name = item->string != NULL ? item->string : "";
         if (skip != NULL && choice_in(skip, name))
             continue;
-        bool short_one = fits_a_line(item);
+        bool short_one = fits_a_line(item) || strcmp(name, "config") == 0;
         line_start(to, indent, name, short_one ? width + 2 : 0);
         if (short_one) {
             render_value(to, name, item);

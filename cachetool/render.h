@@ -31,6 +31,9 @@ void format_seconds(char text[SHORT_TEXT], double seconds);
 void format_count(char text[SHORT_TEXT], double count);
 void format_bytes(char text[SHORT_TEXT], double bytes);
 
+/* {"M":1024,"N":64} as "M=1024 N=64". */
+void format_sizes(char *text, size_t bytes, const cJSON *sizes);
+
 /* Members of an object by path ("best.time_ms"); NULL, fallback when absent or of another type. */
 const cJSON *json_at(const cJSON *object, const char *path);
 double json_number_at(const cJSON *object, const char *path, double fallback);

@@ -17,13 +17,13 @@ if ! { cmake --preset release && cmake --build --preset release --target hone_to
 fi
 
 hone=$root/build/release/hone
-spec=$root/tests/kernels/rmsnorm.json
+spec=$root/tests/kernels/conv2d.json
 # The local search, although a model may be configured here: a first try should not spend anybody's tokens.
 echo
-echo "\$ hone tune tests/kernels/rmsnorm.json --search local --max-time 25"
+echo "\$ hone tune tests/kernels/conv2d.json --search local --max-time 25"
 "$hone" tune "$spec" --search local --max-time 25 "$@"
 echo
-echo "\$ hone lookup tests/kernels/rmsnorm.json"
+echo "\$ hone lookup tests/kernels/conv2d.json"
 "$hone" lookup "$spec"
 echo
 echo "The command is $hone; install it with: cmake --install build/release --prefix DIR"

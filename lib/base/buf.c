@@ -8,7 +8,7 @@
 #include <string.h>
 
 void hone__buf_init(hone__buf *buf, size_t max) {
-    *buf = (hone__buf){.max = max};
+    *buf = (hone__buf){.max = max < SIZE_MAX / 4 ? max : SIZE_MAX / 4}; /* so that no sum below overflows */
 }
 
 void hone__buf_free(hone__buf *buf) {
@@ -35,6 +35,8 @@ static bool reserve(hone__buf *buf, size_t count) {
     if (need <= buf->capacity)
         return true;
     size_t capacity = buf->capacity < 128 ? 256 : buf->capacity * 2;
+    if (capacity > buf->max + 1)
+        capacity = buf->max + 1;
     if (capacity < need)
         capacity = need;
     char *data = hone__realloc(buf->data, capacity);
@@ -69,6 +71,8 @@ void hone__buf_printf(hone__buf *buf, const char *format, ...) {
     va_start(args, format);
     int count = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    if (count < 0 && buf->status == HONE_OK)
+        buf->status = HONE_E_LIMIT; /* more than INT_MAX bytes */
     if (count < 0 || !reserve(buf, (size_t)count))
         return;
     va_start(args, format);
@@ -141,7 +145,14 @@ void hone__buf_json_double(hone__buf *buf, double value) {
         if (memcmp(&back, &value, sizeof value) == 0)
             break;
     }
-    hone__buf_text(buf, text);
+    /* The program that we live in may have set a locale with another decimal point, of one byte or more. */
+    bool point = false;
+    for (const char *c = text; *c != '\0'; c++) {
+        bool plain = (*c >= '0' && *c <= '9') || *c == '-' || *c == '+' || *c == 'e';
+        if (plain || !point)
+            hone__buf_char(buf, plain ? *c : '.');
+        point = point || !plain;
+    }
 }
 
 char *hone__buf_take(hone__buf *buf) {

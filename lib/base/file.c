@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,19 +63,22 @@ static hone_status write_all(int fd, const char *path, const char *text, size_t 
         ssize_t put = write(fd, text + done, bytes - done);
         if (put < 0 && errno == EINTR)
             continue;
-        if (put < 0)
+        if (put <= 0) {
+            errno = put == 0 ? EIO : errno;
             return fail_errno(err, "write", path);
+        }
         done += (size_t)put;
     }
     return fsync(fd) == 0 ? HONE_OK : fail_errno(err, "sync", path);
 }
 
 hone_status hone__file_write(const char *path, const char *text, size_t bytes, unsigned mode, hone_error *err) {
-    size_t length = strlen(path) + 32;
+    static atomic_uint serial; /* two threads may write the same path */
+    size_t length = strlen(path) + 48;
     char *temporary = hone__alloc(length);
     if (temporary == NULL)
         return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
-    (void)snprintf(temporary, length, "%s.tmp-%ld", path, (long)getpid());
+    (void)snprintf(temporary, length, "%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
     (void)unlink(temporary);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
     hone_status status = HONE_OK;
@@ -114,7 +119,7 @@ hone_status hone__mkdir_all(const char *path, hone_error *err) {
     if (copy == NULL)
         return hone__fail(err, HONE_E_NOMEM, "file", "no memory to create %s", path);
     hone_status status = HONE_OK;
-    for (char *c = copy + 1; status == HONE_OK; c++) {
+    for (char *c = copy + (*copy != '\0'); status == HONE_OK; c++) {
         if (*c != '/' && *c != '\0')
             continue;
         char kept = *c;
@@ -125,6 +130,11 @@ hone_status hone__mkdir_all(const char *path, hone_error *err) {
         if (kept == '\0')
             break;
     }
+    struct stat info;
+    if (status == HONE_OK && stat(path, &info) != 0)
+        status = fail_errno(err, "create folder", path);
+    if (status == HONE_OK && !S_ISDIR(info.st_mode))
+        status = hone__fail_os(err, HONE_E_IO, "file", ENOTDIR, "cannot create folder %s: a file of that name is in the way", path);
     hone__free(copy);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void hook_cjson(void) {
@@ -13,13 +14,18 @@ static void hook_cjson(void) {
 
 static pthread_once_t hook_once = PTHREAD_ONCE_INIT;
 
-/* cJSON recurses up to 1000 levels; refuse deeper input than ours before it starts. */
-static bool depth_fits(const char *text, size_t bytes) {
+/* What cJSON would let pass: nesting beyond ours (it recurses, up to 1000 levels), and \u0000, which would end its strings early, so that
+ * two different names look the same.  NULL: nothing wrong. */
+static const char too_deep[] = "nested too deep";
+
+static const char *find_fault(const char *text, size_t bytes) {
     int depth = 0;
     bool in_string = false;
     for (size_t i = 0; i < bytes; i++) {
         char c = text[i];
         if (in_string) {
+            if (c == '\\' && bytes - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
+                return "a string holds \\u0000";
             if (c == '\\')
                 i++;
             else if (c == '"')
@@ -28,12 +34,12 @@ static bool depth_fits(const char *text, size_t bytes) {
             in_string = true;
         } else if (c == '{' || c == '[') {
             if (++depth > HONE_LIMIT_JSON_DEPTH)
-                return false;
+                return too_deep;
         } else if (c == '}' || c == ']') {
             depth--;
         }
     }
-    return true;
+    return NULL;
 }
 
 static unsigned line_of(const char *text, const char *end) {
@@ -43,51 +49,84 @@ static unsigned line_of(const char *text, const char *end) {
     return line;
 }
 
-static const cJSON *find_duplicate(const cJSON *item) {
-    if (cJSON_IsObject(item)) {
-        for (const cJSON *a = item->child; a != NULL; a = a->next) {
-            for (const cJSON *b = a->next; b != NULL; b = b->next) {
-                if (strcmp(a->string, b->string) == 0)
-                    return b;
-            }
-        }
-    }
+static int compare_names(const void *a, const void *b) {
+    const char *const *x = a, *const *y = b;
+    return strcmp(*x, *y);
+}
+
+/* The first name that occurs twice in one object, at any depth (which is bounded above); NULL: none.  Sorted, because comparing each with
+ * each would take minutes for a hostile object of 100,000 members.  *status is HONE_E_NOMEM when there was no memory for it. */
+static const char *find_duplicate(const cJSON *item, hone_status *status) {
+    const char *duplicate = NULL;
+    size_t count = 0, i = 0;
     const cJSON *child;
     cJSON_ArrayForEach(child, item) {
-        const cJSON *hit = find_duplicate(child); /* depth is bounded above */
-        if (hit != NULL)
-            return hit;
+        count += cJSON_IsObject(item) ? 1 : 0;
+        if (cJSON_IsObject(child) || cJSON_IsArray(child))
+            duplicate = find_duplicate(child, status);
+        if (duplicate != NULL || *status != HONE_OK)
+            return duplicate;
     }
-    return NULL;
+    if (count < 2)
+        return NULL;
+    const char **name = hone__alloc_array(count, sizeof *name);
+    if (name == NULL) {
+        *status = HONE_E_NOMEM;
+        return NULL;
+    }
+    cJSON_ArrayForEach(child, item)
+        name[i++] = child->string;
+    qsort(name, count, sizeof *name, compare_names);
+    for (i = 1; i < count && duplicate == NULL; i++)
+        duplicate = strcmp(name[i - 1], name[i]) == 0 ? name[i] : NULL;
+    hone__free(name);
+    return duplicate;
+}
+
+/* cJSON 1.7.15 (Debian 12) reads one byte beyond text that ends after a comma (CVE-2023-53154): give it a copy with an end. */
+static cJSON *parse_copy(const char *text, size_t bytes, size_t *end, bool *no_memory) {
+    char *copy = hone__strndup(bytes == 0 ? "" : text, bytes);
+    *no_memory = copy == NULL;
+    *end = 0;
+    if (copy == NULL)
+        return NULL;
+    const char *stop = NULL;
+    cJSON *item = cJSON_ParseWithLengthOpts(copy, bytes, &stop, 0);
+    *end = stop == NULL ? 0 : (size_t)(stop - copy);
+    hone__free(copy);
+    return item;
 }
 
 hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const char *label, hone_error *err) {
     *out = NULL;
     (void)pthread_once(&hook_once, hook_cjson);
-    if (!depth_fits(text, bytes))
+    const char *fault = find_fault(text, bytes);
+    if (fault == too_deep)
         return hone__fail(err, HONE_E_JSON, "json", "%s: nested deeper than %d levels", label, HONE_LIMIT_JSON_DEPTH);
-    const char *end = NULL;
-    cJSON *item = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
-    if (item == NULL) {
-        if (end == NULL)
-            end = text;
-        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON near line %u, byte %zu", label, line_of(text, end),
-                          (size_t)(end - text));
-    }
-    while (end < text + bytes && (*end == ' ' || *end == '\t' || *end == '\n' || *end == '\r'))
+    if (fault != NULL)
+        return hone__fail(err, HONE_E_JSON, "json", "%s: %s", label, fault);
+    size_t end;
+    bool no_memory;
+    cJSON *item = parse_copy(text, bytes, &end, &no_memory);
+    if (no_memory)
+        return hone__fail(err, HONE_E_NOMEM, "json", "%s: no memory to read it", label);
+    if (item == NULL)
+        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON near line %u, byte %zu", label, line_of(text, text + end), end);
+    while (end < bytes && (text[end] == ' ' || text[end] == '\t' || text[end] == '\n' || text[end] == '\r'))
         end++;
-    if (end < text + bytes) {
+    hone_status status = HONE_OK;
+    const char *duplicate = find_duplicate(item, &status);
+    if (end < bytes)
+        status = hone__fail(err, HONE_E_JSON, "json", "%s: text after the JSON value at line %u", label, line_of(text, text + end));
+    else if (duplicate != NULL)
+        status = hone__fail(err, HONE_E_JSON, "json", "%s: member \"%.64s\" is given twice", label, duplicate);
+    else if (status != HONE_OK)
+        status = hone__fail(err, status, "json", "%s: no memory to check it", label);
+    if (status == HONE_OK)
+        *out = item;
+    else
         cJSON_Delete(item);
-        return hone__fail(err, HONE_E_JSON, "json", "%s: text after the JSON value at line %u", label, line_of(text, end));
-    }
-    const cJSON *duplicate = find_duplicate(item);
-    if (duplicate != NULL) {
-        hone_status status = hone__fail(err, HONE_E_JSON, "json", "%s: member \"%.64s\" is given twice", label, duplicate->string);
-        cJSON_Delete(item);
-        return status;
-    }
-    *out = item;
-    return HONE_OK;
+    return status;
 }
 
 bool hone__json_int(const cJSON *item, int64_t *value) {
@@ -143,5 +182,5 @@ const char *hone__json_string(const cJSON *object, const char *name) {
 
 double hone__json_number(const cJSON *object, const char *name, double fallback) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-    return cJSON_IsNumber(item) ? item->valuedouble : fallback;
+    return cJSON_IsNumber(item) && isfinite(item->valuedouble) ? item->valuedouble : fallback;
 }

@@ -38,7 +38,19 @@ static void apply_affinity(const hone__process_limits *limits) {
     }
 }
 
-/* Runs in the child, between fork and exec: async-signal-safe calls only. */
+/* Everything but 0, 1, 2 and the report pipe.  Kernels before 5.9 lack the call. */
+static void close_others(int report_fd) {
+    if (report_fd > 3 && close_range(3, (unsigned)(report_fd - 1), 0) != 0) {
+        for (int fd = 3; fd < report_fd; fd++)
+            (void)close(fd);
+    }
+    if (close_range((unsigned)(report_fd + 1), ~0u, 0) != 0) {
+        for (int fd = report_fd + 1; fd < 65536; fd++)
+            (void)close(fd);
+    }
+}
+
+/* Runs in the child, between fork and exec: async-signal-safe calls only.  Reports an errno, negative when it came from chdir. */
 static _Noreturn void become(const char *const *argv, const char *cwd, const hone__process_limits *limits, const int fds[3],
                              int report_fd, pid_t parent) {
     (void)setpgid(0, 0);
@@ -63,9 +75,9 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
     }
     struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    if (cwd == NULL || chdir(cwd) == 0) {
-        (void)close_range(3, (unsigned)(report_fd - 1), 0);
-        (void)close_range((unsigned)(report_fd + 1), ~0u, 0);
+    bool there = cwd == NULL || chdir(cwd) == 0;
+    if (there) {
+        close_others(report_fd);
         /* execvp does not write through argv; its type is older than const. */
         union {
             const char *const *in;
@@ -73,7 +85,7 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
         } words = {.in = argv};
         (void)execvp(argv[0], words.out);
     }
-    int code = errno;
+    int code = there ? errno : -errno;
     ssize_t ignored = write(report_fd, &code, sizeof code);
     (void)ignored;
     _exit(127);
@@ -126,8 +138,12 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
             got = read(pipes[3][0], &code, sizeof code);
         while (got < 0 && errno == EINTR);
         if (got == (ssize_t)sizeof code) {
-            (void)waitpid(pid, NULL, 0);
-            status = hone__fail_os(err, hone__status_of_errno(code), "process", code, "cannot run %s: %s", argv[0], strerror(code));
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+            }
+            bool folder = code < 0;
+            code = folder ? -code : code;
+            status = hone__fail_os(err, hone__status_of_errno(code), "process", code, "cannot %s %s: %s", folder ? "enter folder" : "run",
+                                   folder ? cwd : argv[0], strerror(code));
         }
     }
     close_fd(&pipes[3][0]);
@@ -184,16 +200,22 @@ void hone__process_describe(int wait_status, char *text, size_t bytes) {
         (void)snprintf(text, bytes, "ended with wait status %d", wait_status);
 }
 
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 /* Copy one word to `to`; returns where the next begins, NULL when a quote is left open. */
 static const char *copy_word(const char *from, char **to) {
     char quote = '\0';
-    for (; *from != '\0' && (quote != '\0' || (*from != ' ' && *from != '\t')); from++) {
+    for (; *from != '\0' && (quote != '\0' || !is_blank(*from)); from++) {
         if (quote == '\0' && (*from == '\'' || *from == '"')) {
             quote = *from;
         } else if (quote != '\0' && *from == quote) {
             quote = '\0';
         } else {
-            if (*from == '\\' && quote != '\'' && from[1] != '\0')
+            /* In double quotes a backslash is itself, except before what it can protect. */
+            bool escapes = quote == '\0' || (quote == '"' && from[1] != '\0' && strchr("\"\\$`", from[1]) != NULL);
+            if (*from == '\\' && escapes && from[1] != '\0')
                 from++;
             *(*to)++ = *from;
         }
@@ -211,7 +233,7 @@ char **hone__words_split(const char *line) {
     char *text = (char *)(words + slots);
     size_t count = 0;
     for (const char *c = line;;) {
-        while (*c == ' ' || *c == '\t')
+        while (is_blank(*c))
             c++;
         if (*c == '\0')
             break;

@@ -39,6 +39,19 @@ void hone_free(void *text) {
     hone__free(text);
 }
 
+/* A message that was cut must not end in the middle of a UTF-8 character. */
+static void trim_broken_end(char *text) {
+    size_t length = strlen(text), tail = 0;
+    while (tail < 3 && tail < length && ((unsigned char)text[length - 1 - tail] & 0xc0) == 0x80)
+        tail++;
+    if (tail == length)
+        return;
+    unsigned char lead = (unsigned char)text[length - 1 - tail];
+    size_t wanted = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    if (wanted > tail)
+        text[length - 1 - tail] = '\0';
+}
+
 __attribute__((format(printf, 5, 0))) static void fill(hone_error *err, hone_status status, const char *subsystem, int os_code,
                                                        const char *format, va_list args) {
     if (err == NULL)
@@ -53,6 +66,7 @@ __attribute__((format(printf, 5, 0))) static void fill(hone_error *err, hone_sta
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = ' ';
     }
+    trim_broken_end(message);
     memcpy(err->message, message, sizeof message);
 }
 

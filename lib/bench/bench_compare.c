@@ -60,6 +60,19 @@ static hone_status settle(const match *m, hone_error *err) {
     return HONE_OK;
 }
 
+/* Configs that were begun run to their end first; their results wait for hone__bench_next. */
+static hone_status wait_for_queue(const match *m, hone_error *err) {
+    for (uint32_t i = 0; i < m->bench->queue_count;) {
+        if (m->bench->queue[i]->state == HONE_JOB_DONE) {
+            i++;
+            continue;
+        }
+        HONE_TRY(poll_tick(m, err));
+        HONE_TRY(hone__bench_pump(m->bench, 200, err));
+    }
+    return HONE_OK;
+}
+
 static void drop(match *m, uint32_t i, hone__outcome outcome, const char *reason) {
     m->out[i] = true;
     hone__measurement_fail(&m->finalist[i].result, outcome, reason);
@@ -328,6 +341,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         if (spent_ms > options->budget_ms * (m->blocks < looks[0] ? 1.5 : 1.0))
             break;
     }
+    if (m->blocks == 0 && idle > 0)
+        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
     return HONE_OK;
 }
 
@@ -373,10 +388,10 @@ hone_status hone__bench_compare(hone__bench *bench, hone__finalist *finalist, ui
     used.worth = used.worth > 0.0 && used.worth < 1.0 ? used.worth : 0.002;
     if (count < 1 || count > FINALISTS_MAX)
         return hone__fail(err, HONE_E_ARG, "bench", "1 to %u finalists can be compared", FINALISTS_MAX);
-    if (bench->queue_count > 0)
-        return hone__fail(err, HONE_E_STATE, "bench", "compare while configs are queued; take or cancel them first");
     match m = {.bench = bench, .tick = tick, .user = user};
-    hone_status status = enlist(&m, finalist, count, err);
+    hone_status status = wait_for_queue(&m, err);
+    if (status == HONE_OK)
+        status = enlist(&m, finalist, count, err);
     if (status == HONE_OK)
         status = settle(&m, err);
     if (status == HONE_OK)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define HUGE_BYTES ((size_t)2 << 20)
+#define GUARD_BYTES ((size_t)1 << 20) /* address space only: a stride beyond the end is caught as well */
 #define CANARY 0xC5
 
 static size_t page_bytes(void) {
@@ -24,13 +25,13 @@ bool hone__arena_map(hone__arena *arena, size_t bytes, size_t align, bool shared
     if (bytes % align == 0 && bytes > 0)
         span = (bytes + page - 1) / page * page;
     size_t step = span >= HUGE_BYTES ? HUGE_BYTES : page;
-    size_t total = span + 2 * page + step;
+    size_t total = span + 2 * GUARD_BYTES + step;
     void *map = mmap(NULL, total, PROT_NONE, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
         return false;
     arena->map = map;
     arena->map_bytes = total;
-    uintptr_t start = ((uintptr_t)map + page + step - 1) / step * step;
+    uintptr_t start = ((uintptr_t)map + GUARD_BYTES + step - 1) / step * step;
     arena->span = arena->map + (start - (uintptr_t)map);
     arena->span_bytes = span;
     arena->bytes = bytes;

@@ -160,7 +160,7 @@ hone_status hone__build_start(hone__worker *worker, hone__build *build, const ch
 
 /* The first line with an error, then the following ones; paths of the private folder are of no use to anybody. */
 static void first_error(const hone__build *build, char *reason, size_t bytes) {
-    static const char *const marks[] = {"fatal error:", "error:", "undefined reference", "internal compiler error"};
+    static const char *const marks[] = {"fatal error:", "error:", "undefined reference", "internal compiler error", "cannot find -l"};
     const char *best = NULL;
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         const char *hit = strstr(build->text, marks[i]);

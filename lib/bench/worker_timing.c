@@ -20,6 +20,7 @@
 #define ABANDON_SURE 1.15        /* the lower end of the interval against the incumbent */
 
 static hone__slate *fault_slate; /* for the signal handler */
+static uint64_t page_size;
 
 /* ---- faults ---- */
 
@@ -34,7 +35,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     uint64_t pages = 0;
     for (ssize_t i = 0; i < got && text[i] >= '0' && text[i] <= '9'; i++)
         pages = pages * 10 + (uint64_t)(text[i] - '0');
-    slate->fault_vm_bytes = pages * 4096;
+    slate->fault_vm_bytes = pages * page_size;
     struct sigaction plain = {.sa_handler = SIG_DFL};
     (void)sigaction(number, &plain, NULL); /* the fault comes again on return, and then ends the process */
     if (number == SIGABRT)
@@ -45,6 +46,7 @@ static void catch_faults(hone__slate *slate) {
     static unsigned char alternate[65536];
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
     fault_slate = slate;
+    page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     slate->fault_stack = (uint64_t)(uintptr_t)__builtin_frame_address(0);
     (void)sigaltstack(&stack, NULL);
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
@@ -121,11 +123,14 @@ static bool outputs_right(const hone__problem *problem, hone__slate *slate, cons
             continue;
         char where[256];
         char text[HONE_LIMIT_REASON_BYTES];
+        char factor[64] = "";
         name_element(arg, off.index, where, sizeof where);
-        (void)snprintf(text, sizeof text, "%s%llu of %llu elements of %s are wrong%s; the worst is %.200s: %.9g instead of %.9g, error %.3g times the tolerance",
+        if (off.max_error < 1e300)
+            (void)snprintf(factor, sizeof factor, ", error %.3g times the tolerance", off.max_error);
+        (void)snprintf(text, sizeof text, "%s%llu of %llu elements of %s are wrong%s; the worst is %.200s: %.9g instead of %.9g%s",
                        when, (unsigned long long)off.wrong, (unsigned long long)arg->count, arg->name,
                        off.nans == off.wrong ? " (NaN, or never written)" : off.nans > 0 ? " (some are NaN)" : "", where, off.value,
-                       off.expected, off.max_error);
+                       off.expected, factor);
         fail(slate, off.nans > 0 ? HONE_OUTCOME_NAN : HONE_OUTCOME_WRONG, text);
         slate->result.max_error = off.max_error;
         return false;
@@ -193,7 +198,7 @@ static bool clearly_slower(const double *sample, uint32_t count, double low, dou
     double least = sample[0];
     for (uint32_t i = 1; i < count; i++)
         least = sample[i] < least ? sample[i] : least;
-    return (count >= 3 && least > ABANDON_EARLY * incumbent) || (count >= 2 && least > 4.0 * incumbent) ||
+    return (count >= 3 && least > ABANDON_EARLY * incumbent) || least > 4.0 * incumbent ||
            (count >= 6 && low > ABANDON_SURE * incumbent);
 }
 
@@ -209,13 +214,14 @@ static void time_kernel(hone__trial *trial, hone__launch_fn *launch, void **args
     double left_ns = (double)trial->deadline_ns - (double)start;
     budget_ns = budget_ns < 0.7 * left_ns ? budget_ns : 0.7 * left_ns;
     uint32_t count = 0;
-    uint32_t next_look = 2;
+    uint32_t next_look = 1;
     hone__summary summary = {0.0, 0.0, 0.0, 0.0};
     hone__outcome outcome = HONE_OUTCOME_OK;
-    if (estimate > budget_ns) { /* one more run would not fit: the warm run is the sample */
-        slate->sample[count++] = estimate;
-    }
-    while (count < HONE_LIMIT_SAMPLES) {
+    if (estimate > budget_ns || (trial->incumbent_ns > 0.0 && estimate > 4.0 * trial->incumbent_ns))
+        slate->sample[count++] = estimate; /* one more run would not fit, or is not worth it: the warm run is the sample */
+    if (count > 0 && clearly_slower(slate->sample, count, 0.0, trial->incumbent_ns))
+        outcome = HONE_OUTCOME_SLOW;
+    while (outcome == HONE_OUTCOME_OK && count < HONE_LIMIT_SAMPLES) {
         double elapsed = (double)(hone__clock_ns() - start);
         if (count >= 1 && elapsed + estimate * batch > budget_ns)
             break;
@@ -228,7 +234,9 @@ static void time_kernel(hone__trial *trial, hone__launch_fn *launch, void **args
             outcome = HONE_OUTCOME_SLOW;
             break;
         }
-        if (count >= 8 && 0.5 * (summary.high - summary.low) <= trial->precision * summary.median)
+        /* What is certainly slower than the incumbent need not be known as well as what may replace it. */
+        double behind = trial->incumbent_ns > 0.0 && summary.low > trial->incumbent_ns ? summary.low / trial->incumbent_ns - 1.0 : 0.0;
+        if (count >= 8 && 0.5 * (summary.high - summary.low) <= (trial->precision + 0.25 * behind) * summary.median)
             break;
         next_look = count < 12 ? count + 1 : count + count / 6;
     }

@@ -207,7 +207,9 @@ static void name_address(const hone__problem *problem, uint64_t address, uint64_
         if (!arg->is_buffer || !hone__arena_owns(&arg->work, at))
             continue;
         long long offset = (long long)(address - (uint64_t)(uintptr_t)arg->work.data);
-        if (offset >= 0 && offset < (long long)arg->work.bytes)
+        if (offset >= 0 && offset < (long long)arg->work.bytes && arg->out)
+            (void)snprintf(text, bytes, " inside buffer %s (byte %lld), which it must have unmapped", arg->name, offset);
+        else if (offset >= 0 && offset < (long long)arg->work.bytes)
             (void)snprintf(text, bytes, ": it wrote to the input buffer %s (byte %lld)", arg->name, offset);
         else if (offset < 0)
             (void)snprintf(text, bytes, ": out of bounds, %lld bytes before buffer %s", -offset, arg->name);

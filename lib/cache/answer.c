@@ -110,7 +110,7 @@ static void provenance(hone__buf *buf, const hone_answer *answer) {
     hone__buf_printf(buf, ",\"trials\":%u", source->trials);
     string(buf, "accuracy", accuracy_name(source->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s", source->tie ? "true" : "false");
-    if (source->roofline > 0)
+    if (answer->match == HONE_MATCH_EXACT && source->roofline > 0)
         number(buf, "roofline", source->roofline);
     else
         hone__buf_text(buf, ",\"roofline\":null");

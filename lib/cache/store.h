@@ -69,8 +69,6 @@ typedef struct hone__txn {
     hone__store *store;
     MDB_txn *txn;
     int rc;                            /* the last LMDB code that was not 0 or MDB_NOTFOUND */
-    const char *map;                   /* what a value of a read transaction must lie in; NULL: not known */
-    size_t map_bytes;
 } hone__txn;
 
 /* ---- registry and environment (store_open.c, store_env.c) ---- */
@@ -98,6 +96,9 @@ const char *hone__netfs_name(uint64_t magic);
 /* ---- looking at a file before LMDB does (store_check.c, store_walk.c) ---- */
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+
+/* A copy in memory (*out is its descriptor) of the newest state of an open file; 0, or an errno or LMDB code. */
+int hone__snapshot_make(int fd, uint64_t bytes_max, int *out);
 
 /* ---- the side lock (store_lock.c) ---- */
 hone_status hone__side_open(hone__store *store, hone_error *err);

@@ -70,9 +70,22 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
         why = read_meta(fd, (off_t)first.page_size, &second);
     if (why == NULL && first.page_size != second.page_size)
         why = "its two meta pages disagree";
-    if (why == NULL)
-        *newest = second.txn > first.txn ? second : first;
-    return why;
+    if (why != NULL)
+        return why;
+    bool is_second = second.txn > first.txn;
+    *newest = is_second ? second : first;
+    /* Transactions write the two in turn, so they are one apart, odd numbers in the second. */
+    uint64_t apart = is_second ? second.txn - first.txn : first.txn - second.txn;
+    newest->in_turn = apart <= 1 && newest->txn < UINT64_MAX / 2 && (apart == 0 || (newest->txn & 1) == (is_second ? 1u : 0u));
+    return NULL;
+}
+
+bool hone__file_state_number(int fd, uint64_t *txn) {
+    hone__file_meta newest;
+    if (read_newest(fd, &newest) != NULL)
+        return false;
+    *txn = newest.txn;
+    return true;
 }
 
 /* One look; `txn`: at which state of the file. */
@@ -94,6 +107,8 @@ static const char *look(int fd, uint64_t *txn, bool *is_new) {
     bool is_short = newest.last_page >= bytes / newest.page_size;
     if (newest.last_page < 1)
         return "its last page is senseless";
+    if (!newest.in_turn)
+        return "its two meta pages do not follow one another";
     if (is_short || bytes <= WALK_BYTES_MAX)
         (void)hone__file_walk(fd, &newest, bytes, &why);
     return why;

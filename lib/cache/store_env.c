@@ -63,13 +63,13 @@ void hone__env_close(hone__store *store) {
     store->env = NULL;
 }
 
-static int env_open_once(hone__store *store, size_t map_bytes) {
+static int env_open_once(hone__store *store, size_t map_bytes, const char *path, unsigned more_flags) {
     int rc = mdb_env_create(&store->env);
     if (rc != 0) {
         store->env = NULL;
         return rc;
     }
-    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS;
+    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | more_flags;
     flags |= store->durable ? 0u : MDB_NOMETASYNC;
     flags |= store->read_only ? MDB_RDONLY : 0u;
     rc = mdb_env_set_maxreaders(store->env, HONE_CACHE_READERS);
@@ -78,7 +78,7 @@ static int env_open_once(hone__store *store, size_t map_bytes) {
     if (rc == 0)
         rc = mdb_env_set_mapsize(store->env, map_bytes);
     if (rc == 0)
-        rc = mdb_env_open(store->env, store->path, flags, 0600);
+        rc = mdb_env_open(store->env, path, flags, 0600);
     if (rc != 0)
         hone__env_close(store);
     return rc;
@@ -89,7 +89,7 @@ static int env_open_patiently(hone__store *store) {
     uint64_t map_bytes = store->map_bytes_max;
     int rc = 0;
     for (int races = 0; races < 5;) {
-        rc = env_open_once(store, (size_t)map_bytes);
+        rc = env_open_once(store, (size_t)map_bytes, store->path, 0);
         if (rc == ENOMEM && map_bytes >= 2 * HONE_CACHE_MAP_BYTES_MIN) {
             map_bytes /= 2;
             continue;
@@ -107,6 +107,19 @@ static attempt judge_mdb(opening *o, int rc, const char *verb) {
     if (status == HONE_E_CORRUPT || (status == HONE_E_VERSION && rc == MDB_VERSION_MISMATCH))
         return damaged(o, mdb_strerror(rc));
     return failed(o, status);
+}
+
+/* We may read the data file and not write its lock file: read a copy of our own. */
+static int env_open_copy(hone__store *store, int fd) {
+    int copy;
+    char path[32];
+    int rc = hone__snapshot_make(fd, store->map_bytes_max, &copy);
+    if (rc != 0)
+        return rc;
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", copy);
+    rc = env_open_once(store, (size_t)store->map_bytes_max, path, MDB_NOLOCK);
+    (void)close(copy); /* LMDB has its own descriptor now */
+    return rc;
 }
 
 /* The format record says whose file this is. */
@@ -218,7 +231,7 @@ static attempt make_tables(opening *o) {
 }
 
 /* The data file exists and is sound, or is new; `fd` is open on it. */
-static attempt open_sound(opening *o, bool is_new, uint64_t ino) {
+static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
     hone__store *store = o->store;
     hone_status status = HONE_OK;
     if (!store->read_only) {
@@ -232,6 +245,8 @@ static attempt open_sound(opening *o, bool is_new, uint64_t ino) {
     if (status != HONE_OK && status != HONE_E_NOTFOUND)
         return failed(o, status);
     int rc = env_open_patiently(store);
+    if (rc == EACCES && store->read_only)
+        rc = env_open_copy(store, fd);
     if (rc != 0)
         return judge_mdb(o, rc, "open");
     int dead = 0;
@@ -265,7 +280,7 @@ static attempt try_open(opening *o) {
         else if (state == HONE_FILE_DAMAGED)
             result = ATTEMPT_DAMAGED;
         else
-            result = open_sound(o, state == HONE_FILE_NEW, (uint64_t)info.st_ino);
+            result = open_sound(o, fd, state == HONE_FILE_NEW, (uint64_t)info.st_ino);
     }
     (void)close(fd);
     if (result == ATTEMPT_DONE) {

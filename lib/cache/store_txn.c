@@ -29,18 +29,6 @@ static bool is_fatal(int rc) {
     return rc == MDB_PANIC || rc == MDB_BAD_RSLOT || rc == MDB_BAD_DBI;
 }
 
-/* Under the gate. */
-static void set_map(hone__txn *txn, bool reading) {
-    MDB_envinfo info;
-    txn->map = NULL;
-    if (!reading || mdb_env_info(txn->store->env, &info) != 0)
-        return; /* a writer's values may be on the heap */
-    txn->map = info.me_mapaddr;
-    txn->map_bytes = info.me_mapsize;
-    if (txn->map == NULL)
-        txn->map_bytes = 0;
-}
-
 /* Another process has made the map larger: take over its size, with no transaction of ours alive. */
 static void adopt_map(hone__store *store) {
     (void)pthread_rwlock_wrlock(&store->gate);
@@ -60,7 +48,10 @@ static bool make_room(hone__store *store) {
         helped = dead > 0;
         if (info.me_mapsize < store->map_bytes_max) {
             size_t twice = info.me_mapsize * 2, most = (size_t)store->map_bytes_max;
-            helped = mdb_env_set_mapsize(store->env, twice < most ? twice : most) == 0 || helped;
+            if (mdb_env_set_mapsize(store->env, twice < most ? twice : most) == 0)
+                helped = true;
+            else
+                store->broken = true; /* LMDB has let go of the old map by then */
         }
     }
     (void)pthread_rwlock_unlock(&store->gate);
@@ -106,7 +97,6 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
         (void)pthread_rwlock_rdlock(&store->gate);
         rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.txn);
         if (rc == 0) {
-            set_map(&txn, true);
             hone_status status = fn(&txn, user, err);
             mdb_txn_abort(txn.txn);
             (void)pthread_rwlock_unlock(&store->gate);
@@ -212,18 +202,9 @@ static MDB_val val(hone__slot_key slot) {
     return (MDB_val){slot.count, (void *)(uintptr_t)slot.bytes};
 }
 
-/* A damaged node can give a length that leads out of the map. */
-static bool in_map(const hone__txn *txn, const MDB_val *value) {
-    if (txn->map == NULL)
-        return true;
-    uintptr_t start = (uintptr_t)txn->map, at = (uintptr_t)value->mv_data;
-    return at >= start && at - start <= txn->map_bytes && value->mv_size <= txn->map_bytes - (at - start);
-}
-
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out) {
     MDB_val key = val(slot);
-    HONE_TRY(note(txn, mdb_get(txn->txn, txn->store->dbi[table], &key, out)));
-    return in_map(txn, out) ? HONE_OK : HONE_E_CORRUPT;
+    return note(txn, mdb_get(txn->txn, txn->store->dbi[table], &key, out));
 }
 
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
@@ -240,18 +221,13 @@ hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out
     return note(txn, mdb_cursor_open(txn->txn, txn->store->dbi[table], out));
 }
 
-static hone_status checked(hone__txn *txn, int rc, const MDB_val *key, const MDB_val *value) {
-    HONE_TRY(note(txn, rc));
-    return in_map(txn, key) && in_map(txn, value) ? HONE_OK : HONE_E_CORRUPT;
-}
-
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value) {
     if (from.count == 0)
-        return checked(txn, mdb_cursor_get(cursor, key, value, MDB_FIRST), key, value);
+        return note(txn, mdb_cursor_get(cursor, key, value, MDB_FIRST));
     *key = val(from);
-    return checked(txn, mdb_cursor_get(cursor, key, value, MDB_SET_RANGE), key, value);
+    return note(txn, mdb_cursor_get(cursor, key, value, MDB_SET_RANGE));
 }
 
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
-    return checked(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT), key, value);
+    return note(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT));
 }

@@ -9,6 +9,20 @@
 
 static atomic_int clients_open;
 
+/* A replay speaks for the model that was recorded. */
+static hone_status open_replay(hone__llm *llm, hone_error *err) {
+    HONE_TRY(hone__transcript_read(&llm->transcript, llm->config.replay, err));
+    hone__transcript_line first;
+    if (llm->config.model[0] != '\0' || !hone__transcript_find(llm->transcript, 0, &first) || first.model == NULL)
+        return HONE_OK;
+    char *model = hone__strdup(first.model);
+    if (model == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "llm", "no memory for the transcript's model");
+    hone__free(llm->config.model);
+    llm->config.model = model;
+    return HONE_OK;
+}
+
 static hone_status open_transport(hone__llm *llm, hone_error *err) {
     switch (llm->config.provider) {
     case HONE_PROVIDER_OPENAI:
@@ -20,7 +34,7 @@ static hone_status open_transport(hone__llm *llm, hone_error *err) {
     case HONE_PROVIDER_MAILBOX:
         return hone__mailbox_open(&llm->mailbox, llm->config.mailbox, err);
     case HONE_PROVIDER_REPLAY:
-        return hone__transcript_read(&llm->transcript, llm->config.replay, err);
+        return open_replay(llm, err);
     case HONE_PROVIDER_NONE:
     default:
         return HONE_OK;
@@ -211,6 +225,11 @@ static hone_status take_answer(hone__llm *llm, const hone__http_result *result, 
     llm->tries += result->tries;
     if (result->status < 200 || result->status > 299) {
         char text[HONE_LLM_ERROR_BYTES];
+        hone__llm_reply used = {.text = NULL};
+        (void)hone__provider_parse(api, result->body, result->bytes, &used, NULL);
+        hone__free(used.text);
+        llm->tokens_in += used.tokens_in;
+        llm->tokens_out += used.tokens_out;
         hone__provider_error_text(result->body, result->bytes, llm->config.key, text, sizeof text);
         unsigned quirk = result->status == 400 || result->status == 422 ? api->quirk(text, llm->quirks) : 0;
         if (quirk != 0) {
@@ -238,6 +257,8 @@ static hone_status poll_http(hone__llm *llm, uint32_t timeout_ms, hone__llm_repl
     else if (status != HONE_E_TIMEOUT)
         llm->tries += hone__http_tries(llm->http);
     reply->tries = llm->tries;
+    reply->tokens_in += llm->tokens_in;
+    reply->tokens_out += llm->tokens_out;
     return status;
 }
 

@@ -18,6 +18,7 @@ enum {
     HONE_LLM_REASONING_TOKENS = 16384, /* room for thinking on top, where thinking is charged to the same limit */
     HONE_LLM_VALUE_BYTES = 4096,       /* a key, model name or URL; tokens of some gateways have 2 kB */
     HONE_LLM_ERROR_BYTES = 256,        /* of a provider's error text, in our message */
+    HONE_LLM_GRACE_NS = 5000000,       /* a poll of 0 ms goes on this long while there is something to do */
     HONE_LLM_JSON_SEPARATORS = 20000   /* commas in a reply; a real one has dozens.  Bounds memory and the check for duplicates */
 };
 
@@ -112,6 +113,9 @@ hone_status hone__provider_parse(const hone__provider_api *api, const char *body
                                  hone_error *err);
 /* The text of an error reply, shortened and redacted; "" when there is none. */
 void hone__provider_error_text(const char *body, size_t bytes, const char *key, char *text, size_t text_bytes);
+/* A cheap look at JSON from outside before cJSON builds a tree: 8 MiB of "[],[]," would become 500 MiB of nodes, and a check of a
+ * million members for duplicates would take hours. */
+bool hone__json_items_fit(const char *text, size_t bytes);
 /* For parse functions. */
 hone_status hone__reply_finish(hone__llm_reply *reply, const char *name, hone__buf *text, const char *finish, hone_error *err);
 uint64_t hone__json_count(const cJSON *object, const char *name);
@@ -171,7 +175,7 @@ struct hone__llm {
     uint64_t tokens_used;
     unsigned quirks;
     uint32_t tries;           /* of HTTP exchanges before the current one, for the same request */
-    uint64_t tokens_in, tokens_out; /* of failed tries of the current request */
+    uint64_t tokens_in, tokens_out; /* of refused bodies of the current request, where the server counted them */
     hone__llm_request request; /* deep copy while busy over HTTP or replay */
     hone__buf body;
 };

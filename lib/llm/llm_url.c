@@ -90,11 +90,12 @@ static hone_status check_parts(CURLU *handle, const char *base, bool *loopback, 
     char *host = NULL;
     char *fragment = NULL;
     hone_status status = HONE_OK;
+    *loopback = false;
     if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK || curl_url_get(handle, CURLUPART_HOST, &host, 0) != CURLUE_OK)
         status = hone__fail(err, HONE_E_ARG, "llm", "the model's base URL \"%.200s\" has no host", base);
-    else if (*loopback = is_loopback(host), strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0)
+    else if (strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0)
         status = hone__fail(err, HONE_E_ARG, "llm", "the model's base URL begins with %.20s:; use https:", scheme);
-    else if (strcmp(scheme, "http") == 0 && !*loopback)
+    else if (strcmp(scheme, "http") == 0 && !is_loopback(host))
         status = hone__fail(err, HONE_E_ARG, "llm",
                             "plain http to %.200s would send prompts and key in clear; use https (http is for 127.0.0.1, [::1] and localhost)",
                             host);
@@ -102,6 +103,8 @@ static hone_status check_parts(CURLU *handle, const char *base, bool *loopback, 
         status = hone__fail(err, HONE_E_ARG, "llm", "%.200s is a link-local address (cloud metadata lives there); not used", host);
     else if (curl_url_get(handle, CURLUPART_FRAGMENT, &fragment, 0) == CURLUE_OK)
         status = hone__fail(err, HONE_E_ARG, "llm", "the model's base URL has a fragment (#...); remove it");
+    else
+        *loopback = is_loopback(host);
     curl_free(scheme);
     curl_free(host);
     curl_free(fragment);

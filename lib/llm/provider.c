@@ -61,19 +61,18 @@ uint64_t hone__json_count(const cJSON *object, const char *name) {
     return value >= 0.0 && value <= (double)HONE_LIMIT_JSON_INT ? (uint64_t)value : 0;
 }
 
-/* A cheap look before cJSON builds a tree: 8 MiB of "[],[]," would become 500 MiB of nodes. */
-static bool separators_fit(const char *body, size_t bytes) {
+bool hone__json_items_fit(const char *text, size_t bytes) {
     size_t count = 0;
     bool in_string = false;
     for (size_t i = 0; i < bytes; i++) {
         if (in_string) {
-            if (body[i] == '\\')
+            if (text[i] == '\\')
                 i++;
-            else if (body[i] == '"')
+            else if (text[i] == '"')
                 in_string = false;
-        } else if (body[i] == '"') {
+        } else if (text[i] == '"') {
             in_string = true;
-        } else if (body[i] == ',' && ++count > HONE_LLM_JSON_SEPARATORS) {
+        } else if (text[i] == ',' && ++count > HONE_LLM_JSON_SEPARATORS) {
             return false;
         }
     }
@@ -86,7 +85,7 @@ static hone_status parse_body(cJSON **root, const char *name, const char *body, 
         return hone__fail(err, HONE_E_REPLY, "llm", "%s: the answer is empty", name);
     if (!hone__utf8_valid(body, bytes))
         return hone__fail(err, HONE_E_REPLY, "llm", "%s: the answer is not UTF-8", name);
-    if (!separators_fit(body, bytes))
+    if (!hone__json_items_fit(body, bytes))
         return hone__fail(err, HONE_E_REPLY, "llm", "%s: the answer has more than %d JSON items", name, HONE_LLM_JSON_SEPARATORS);
     hone_error cause = {0};
     hone_status status = hone__json_parse(root, body, bytes, "answer", &cause);
@@ -126,6 +125,9 @@ hone_status hone__provider_parse(const hone__provider_api *api, const char *body
         char text[HONE_LLM_ERROR_BYTES];
         const char *found = find_error(root);
         hone__excerpt(found != NULL ? found : "no text", NULL, text, sizeof text);
+        (void)api->parse(reply, root, NULL); /* what was used up counts all the same */
+        hone__free(reply->text);
+        reply->text = NULL;
         status = hone__fail(err, HONE_E_PROVIDER, "llm", "%s: error in the answer: %s", api->name, text);
     } else {
         status = api->parse(reply, root, err);

@@ -162,7 +162,7 @@ hone_status hone__transcript_append(const char *path, const hone__transcript_lin
 static hone_status check_header(const char *text, size_t bytes, const char *path, hone_error *err) {
     cJSON *header = NULL;
     int64_t version = 0;
-    if (!hone__utf8_valid(text, bytes) || hone__json_parse(&header, text, bytes, path, NULL) != HONE_OK ||
+    if (!hone__utf8_valid(text, bytes) || !hone__json_items_fit(text, bytes) || hone__json_parse(&header, text, bytes, path, NULL) != HONE_OK ||
         !hone__json_int(cJSON_GetObjectItemCaseSensitive(header, "hone_transcript"), &version)) {
         cJSON_Delete(header);
         return hone__fail(err, HONE_E_CORRUPT, "llm", "%.200s is not a transcript (spec/transcript.md)", path);
@@ -194,8 +194,8 @@ static hone_status add_line(hone__transcript *transcript, const char *text, size
     hone_error cause = {0};
     if (transcript->count == EXCHANGES)
         return hone__fail(err, HONE_E_LIMIT, "llm", "%.200s has more than %d exchanges", path, EXCHANGES);
-    if (bytes > LINE_BYTES || !hone__utf8_valid(text, bytes))
-        return hone__fail(err, HONE_E_CORRUPT, "llm", "%.200s line %u is too long or not UTF-8", path, number);
+    if (bytes > LINE_BYTES || !hone__utf8_valid(text, bytes) || !hone__json_items_fit(text, bytes))
+        return hone__fail(err, HONE_E_CORRUPT, "llm", "%.200s line %u is too long, not UTF-8, or has too many items", path, number);
     hone_status status = hone__json_parse(&line, text, bytes, "line", &cause);
     if (status != HONE_OK)
         return hone__fail(err, status == HONE_E_NOMEM ? status : HONE_E_CORRUPT, "llm", "%.200s line %u: %.200s", path, number, cause.message);

@@ -1,6 +1,6 @@
 /* llm_probe: send one request to the model that the environment names, print what came of it as one line of JSON.  Driven by
  * test_llm_http.py against hostile servers.
- *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--body-max BYTES] [--cancel-after MS] [--repeat N] [--schema] TEXT */
+ *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--body-max BYTES] [--cancel-after MS] [--poll-gap MS] [--repeat N] [--pad BYTES] [--schema] TEXT */
 #include "alloc.h"
 #include "clock.h"
 #include "llm_impl.h"
@@ -12,8 +12,8 @@
 
 typedef struct probe {
     hone__llm_options options;
-    uint32_t idle_ms, cancel_ms, repeat;
-    size_t body_max;
+    uint32_t idle_ms, cancel_ms, repeat, gap_ms;
+    size_t body_max, pad;
     bool schema;
     const char *text;
 } probe;
@@ -50,6 +50,10 @@ static bool read_args(probe *p, int argc, char **argv) {
             p->idle_ms = (uint32_t)number;
         else if (strcmp(argv[i], "--body-max") == 0)
             p->body_max = number;
+        else if (strcmp(argv[i], "--poll-gap") == 0)
+            p->gap_ms = (uint32_t)number;
+        else if (strcmp(argv[i], "--pad") == 0)
+            p->pad = number;
         else if (strcmp(argv[i], "--cancel-after") == 0)
             p->cancel_ms = (uint32_t)number;
         else if (strcmp(argv[i], "--repeat") == 0)
@@ -68,16 +72,24 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
     cJSON *schema = NULL;
     if (p->schema)
         HONE_TRY(hone__json_parse(&schema, schema_text, sizeof schema_text - 1, "schema", err));
-    const hone__message message[] = {{"user", p->text}, {"assistant", "first answer"}, {"user", "go on"}};
+    char *padded = hone__alloc(strlen(p->text) + p->pad + 1);
+    if (padded == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "probe", "no memory");
+    memset(padded, 'x', p->pad);
+    memcpy(padded + p->pad, p->text, strlen(p->text));
+    const hone__message message[] = {{"user", padded}, {"assistant", "first answer"}, {"user", "go on"}};
     const hone__llm_request request = {
         .index = index, .system = "You are a probe.", .message = message, .message_count = index == 0 ? 1 : 3, .schema = schema};
     hone_status status = hone__llm_start(llm, &request, err);
     cJSON_Delete(schema);
+    hone__free(padded);
     uint64_t begin = hone__clock_ns();
     uint64_t longest = 0;
     while (status == HONE_OK) {
+        if (p->gap_ms != 0) /* as a tuning does while it measures */
+            hone__sleep_ms(p->gap_ms);
         uint64_t before = hone__clock_ns();
-        hone_status polled = hone__llm_poll(llm, 20, reply, err);
+        hone_status polled = hone__llm_poll(llm, p->gap_ms != 0 ? 0 : 20, reply, err);
         uint64_t took = hone__clock_ns() - before;
         longest = took > longest ? took : longest;
         if (polled != HONE_E_TIMEOUT) {

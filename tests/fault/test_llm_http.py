@@ -17,12 +17,10 @@ import tempfile
 import threading
 import time
 import unittest
-import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from llm_servers import CANARY, Certificates, Server, chat, messages, reset, respond, responses  # noqa: E402
 
-warnings.simplefilter("ignore")  # TLS 1.1 is deprecated, and that is the point
 PROBE = os.path.join(os.environ.get("HONE_BUILD_DIR", "build/debug"), "tests", "llm_probe")
 FOLDER = tempfile.mkdtemp(prefix="hone-llm-")
 CERTS = Certificates(FOLDER)
@@ -91,6 +89,23 @@ class Cases:
 
     def case_system_store_does_not_know_our_ca(self, t):
         self.refused_certificate(t, "good", HONE_LLM_CA_BUNDLE=None)
+
+    def case_self_signed_certificate_as_bundle(self, t):
+        CERTS.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=self",
+                      "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", CERTS.path("self", "key"), "-out",
+                      CERTS.path("self", "pem"))
+        with tls(fine, "self") as server:
+            t.assertEqual(ask(server, HONE_LLM_CA_BUNDLE=CERTS.path("self", "pem"))["status"], "OK")
+            t.assertEqual(ask(server, base=server.url(host="127.0.0.1"), HONE_LLM_CA_BUNDLE=CERTS.path("self", "pem"))["status"], "OK")
+            t.assertEqual(ask(server)["status"], "E_NETWORK")
+
+    def case_bundle_that_is_no_certificate(self, t):
+        bundle = os.path.join(FOLDER, "noise.pem")
+        with open(bundle, "w") as file:
+            file.write("no certificate in here\n")
+        with tls(fine) as server:
+            line = ask(server, HONE_LLM_CA_BUNDLE=bundle)
+            t.assertEqual((line["status"], line["tries"]), ("E_NETWORK", 1), line)
 
     def case_wrong_host_name_refused(self, t):
         self.refused_certificate(t, "other_host")
@@ -201,6 +216,22 @@ class Cases:
         with tls(think) as server:
             t.assertEqual(ask(server, "--idle", "500")["status"], "OK")
 
+    def case_seldom_polled(self, t):
+        with tls(fine) as server:
+            line = ask(server, "--poll-gap", "100")
+            t.assertEqual(line["status"], "OK")
+            t.assertLess(line["seconds"], 3, "a handshake must not take one step for each poll")
+
+    def case_answer_that_waits_past_the_deadline_is_taken(self, t):
+        def later(conn, _request, _number):
+            time.sleep(0.1)
+            respond(conn, chat())
+
+        with Server(later) as server:
+            line = ask(server, "--timeout", "1", "--poll-gap", "700")
+            t.assertEqual(line["status"], "OK", line)
+            t.assertGreater(line["seconds"], 1)
+
     def case_never_answers(self, t):
         stop = threading.Event()
         with tls(lambda *_: stop.wait(30)) as server:
@@ -292,6 +323,20 @@ class Cases:
             line = ask(server)
             t.assertEqual((line["status"], line["os_code"]), ("E_PROVIDER", 400), line)
 
+    def case_connection_lost_while_sending(self, t):
+        """A peer that goes away in the middle of the request must not kill us by SIGPIPE."""
+        def accept(conn, _number):
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            conn.recv(100)
+            time.sleep(0.2)
+            reset(conn)
+            return False
+
+        with Server(fine, accept=accept) as server:
+            settings = {"HONE_LLM_PROVIDER": "chat", "HONE_LLM_MODEL": "m", "HONE_LLM_API_BASE": server.url()}
+            line = probe(settings, "--pad", "4000000")[-1]
+            t.assertEqual((line["status"], line["tries"]), ("E_NETWORK", 4), line)
+
     def case_hundred_thousand_headers(self, t):
         def flood(conn, _request, _number):
             conn.sendall(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(100000)) + b"\r\n")
@@ -381,6 +426,12 @@ class Cases:
             lines = probe(settings, "--tokens", "200", "--repeat", "3")
             t.assertEqual([line["status"] for line in lines], ["OK", "OK", "E_LIMIT"])
             t.assertEqual(len(server.requests), 2)
+
+    def case_tokens_of_refused_requests_count(self, t):
+        body = {"error": {"message": "ran out"}, "usage": {"prompt_tokens": 60, "completion_tokens": 41}, "choices": []}
+        with Server(lambda conn, *_: respond(conn, body, "422 Cut")) as server:
+            line = ask(server)
+            t.assertEqual((line["status"], line["tokens_in"], line["tokens_out"]), ("E_PROVIDER", 60, 41), line)
 
     # ---- redirects
 
@@ -761,4 +812,4 @@ for case_name in CASE_NAMES:
 if __name__ == "__main__":
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         FUTURES = {name: pool.submit(run_case, name) for name in CASE_NAMES}
-        unittest.main()
+        unittest.main(warnings="ignore")  # TLS 1.1 is deprecated, and that is the point

@@ -1,9 +1,10 @@
 /* conv2d.c: out[y][x] = sum over fy, fx < 15 of filter[fy][fx] * in[y + fy][x + fx], single precision, on one core.  `in` has 14
  * rows and 14 columns more than `out`, so that no pixel is special.
  *
- * The image is cut into tiles of TY x TX; in a tile, register tiles of RY rows and RX vectors of pixels accumulate over the filter in
- * the order that LOOP says.  The macros (VW RX RY FU TX TY LOOP STAGE) come from conv2d.json; any h, w >= 1 works: the last tile of a
- * row or column moves back so far that it is whole (some pixels are then computed twice), and images smaller than a register tile go pixel by pixel. */
+ * The image is cut into tiles of TY x TX; in a tile, register tiles of RY rows and RX vectors of pixels accumulate over the filter
+ * in the order that LOOP says.  The macros (VW RX RY FU TX TY LOOP STAGE) come from conv2d.json; any h, w >= 1 works: the last tile
+ * of a row or column moves back so far that it is whole (some pixels are then computed twice), and images smaller than a register
+ * tile go pixel by pixel. */
 #include <stdint.h>
 
 #if !defined(VW) || !defined(RX) || !defined(STAGE)
@@ -81,7 +82,8 @@ static void register_tile(const float *in, int64_t in_stride, const float *filte
 }
 
 /* A tile of h x w pixels, at least one register tile in both directions. */
-static void image_tile(const float *in, int64_t in_stride, const float *filter, float *out, int64_t out_stride, int64_t h, int64_t w)
+static void image_tile(const float *in, int64_t in_stride, const float *filter, float *out, int64_t out_stride, int64_t h,
+                       int64_t w)
 {
 #if STAGE
     for (int64_t y = 0; y < h + F - 1; y++)

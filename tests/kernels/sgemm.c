@@ -1,8 +1,8 @@
 /* sgemm.c: C = A B in single precision, row-major, on one core, built the way BLAS libraries are: cache blocks NC x KC x MC whose
  * parts of A and B are copied ("packed") into the order in which a small register tile of MR x (NV * VW) elements reads them.
  *
- * The macros (VW NV MR MC KC NC KU PF PACK_A PACK_B JR_OUTER ORDER_0..2) come from sgemm.json; any m, n, k >= 1 works: blocks at the
- * edges are shorter, and tiles at the edges are computed whole on zero padding and stored in part. */
+ * The macros (VW NV MR MC KC NC KU PF PACK_A PACK_B JR_OUTER ORDER_0..2) come from sgemm.json; any m, n, k >= 1 works: blocks at
+ * the edges are shorter, and tiles at the edges are computed whole on zero padding and stored in part. */
 #include <stdint.h>
 
 #if !defined(VW) || !defined(MR) || !defined(ORDER_2)

@@ -1,6 +1,7 @@
 /* stencil3d.c: a star of radius 4 (25 points, as in finite-difference wave solvers) over a 3-D grid, single precision, on one core:
  *   out = c0 * in + sum over d = 1..4 of c[d] * (the six neighbours at distance d along the axes).
- * `in` has a margin of 4 at both ends of z and y, and of 16 at both ends of x, so that its rows begin on a cache line when out's do.
+ * `in` has a margin of 4 at both ends of z and y, and of 16 at both ends of x, so that its rows begin on a cache line when those
+ * of `out` do.
  *
  * The grid is cut into tiles of TZ x TY x TX, walked in ORDER; in a tile, blocks of RZ x RY points x RX vectors are computed
  * together.  With ZSWEEP a block runs up the z axis and keeps the 8 + RZ values of its z column in registers; with XSHUFFLE the x
@@ -179,7 +180,8 @@ static void point_by_point(const grid *g)
                 const float *p = g->in + z * g->in_plane + y * g->in_row + x;
                 float sum = g->c[0] * p[0];
                 for (int d = 1; d <= R; d++)
-                    sum += g->c[d] * (p[-d] + p[d] + p[-d * g->in_row] + p[d * g->in_row] + p[-d * g->in_plane] + p[d * g->in_plane]);
+                    sum += g->c[d] * (p[-d] + p[d] + p[-d * g->in_row] + p[d * g->in_row] + p[-d * g->in_plane] +
+                                      p[d * g->in_plane]);
                 g->out[z * g->out_plane + y * g->out_row + x] = sum;
             }
 }

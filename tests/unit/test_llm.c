@@ -376,6 +376,8 @@ static void test_llm__reads_replies(void **state) {
         {HONE_PROVIDER_ANTHROPIC, "{\"content\":[],\"stop_reason\":\"refusal\"}", HONE_E_REPLY, NULL, 0, 0, false},
         {HONE_PROVIDER_ANTHROPIC, "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}", HONE_E_PROVIDER, NULL, 0, 0,
          false},
+        {HONE_PROVIDER_CHAT, "{\"error\":\"died\",\"choices\":[{\"message\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":9}}",
+         HONE_E_PROVIDER, NULL, 8, 9, false},
         {HONE_PROVIDER_ANTHROPIC, "{\"content\":[7,null,{\"type\":3},{\"text\":\"x\"}]}", HONE_E_REPLY, NULL, 0, 0, false},
     };
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
@@ -431,7 +433,8 @@ static void test_llm__survives_failing_allocations(void **state) {
         }
     }
     (void)clean(NULL);
-    apply("HONE_LLM_PROVIDER=openai HONE_LLM_API_KEY=abcdefgh HONE_LLM_MODEL=m");
+    apply("HONE_LLM_PROVIDER=chat HONE_LLM_API_KEY=abcdefgh HONE_LLM_MODEL=m HONE_LLM_API_BASE=http://127.0.0.1:1");
+    cJSON *schema = parse("{\"type\":\"object\"}");
     for (size_t nth = 1; nth < 60; nth++) {
         size_t live = hone__alloc_live();
         hone__llm *llm = NULL;
@@ -442,7 +445,17 @@ static void test_llm__survives_failing_allocations(void **state) {
         assert_true((status == HONE_OK) == (llm != NULL));
         hone__llm_close(llm);
         assert_int_equal(hone__alloc_live(), live);
+        assert_int_equal(hone__llm_open(&llm, NULL, &err), HONE_OK);
+        const hone__message message = {"user", "q"};
+        const hone__llm_request request = {.system = "s", .message = &message, .message_count = 1, .schema = schema};
+        hone__alloc_fail_at(nth, 0);
+        status = hone__llm_start(llm, &request, &err);
+        hone__alloc_fail_at(0, 0);
+        assert_true(status == HONE_OK || status == HONE_E_NOMEM);
+        hone__llm_close(llm);
+        assert_int_equal(hone__alloc_live(), live);
     }
+    cJSON_Delete(schema);
 }
 
 /* ---- text ---- */
@@ -511,10 +524,15 @@ static void test_llm__refuses_calls_out_of_order(void **state) {
 
 static hone_status run_command(const char *line, uint32_t timeout_s, hone__llm_reply *reply, hone_error *err) {
     hone__llm *llm = NULL;
+    enum { SYSTEM_BYTES = 1 << 20 }; /* more than a pipe holds */
+    char *system = hone__alloc(SYSTEM_BYTES);
+    memset(system, 's', SYSTEM_BYTES - 1);
     const hone__message message[] = {{"user", "first"}, {"assistant", "mine"}, {"user", "last"}};
-    const hone__llm_request request = {.system = "sys", .message = message, .message_count = 3};
-    HONE_TRY(hone__llm_open(&llm, &(hone__llm_options){.command = line, .timeout_s = timeout_s}, err));
-    hone_status status = hone__llm_start(llm, &request, err);
+    const hone__llm_request request = {.system = system, .message = message, .message_count = 3};
+    hone_status status = hone__llm_open(&llm, &(hone__llm_options){.command = line, .timeout_s = timeout_s}, err);
+    if (status == HONE_OK)
+        status = hone__llm_start(llm, &request, err);
+    hone__free(system);
     while (status == HONE_OK) {
         hone_status polled = hone__llm_poll(llm, 50, reply, err);
         if (polled == HONE_E_TIMEOUT)
@@ -535,7 +553,7 @@ static void test_llm__runs_a_command(void **state) {
         const char *part; /* of the answer or the message */
     } cases[] = {
         {"cat", HONE_OK, "last"},
-        {"sh -c 'echo yes; exec 0<&-; exit 0'", HONE_OK, "yes"}, /* never reads its input */
+        {"sh -c 'exec 0<&-; sleep 0.2; echo yes'", HONE_OK, "yes"}, /* does not want its input: SIGPIPE */
         {"sh -c 'cat >/dev/null; echo why >&2; exit 4'", HONE_E_PROVIDER, "status 4: why"},
         {"sh -c 'kill -9 $$'", HONE_E_PROVIDER, "signal 9"},
         {"sh -c 'cat >/dev/null'", HONE_E_REPLY, "no text"},
@@ -560,6 +578,20 @@ static void test_llm__runs_a_command(void **state) {
             fail_msg("%s: \"%s\"", cases[i].line, seen);
         hone__llm_reply_clear(&reply);
     }
+}
+
+static void test_llm__command_cannot_show_keys(void **state) {
+    (void)state;
+    (void)clean(NULL);
+    apply("OPENAI_API_KEY=canary-7f3a9b");
+    hone__llm_reply reply = {0};
+    hone_error err = {0};
+    assert_int_equal(run_command("sh -c 'echo $OPENAI_API_KEY >&2; exit 1'", 60, &reply, &err), HONE_E_PROVIDER);
+    assert_null(strstr(err.message, "canary"));
+    assert_non_null(strstr(err.message, "****"));
+    assert_int_equal(run_command("sh -c 'echo key $OPENAI_API_KEY'", 60, &reply, &err), HONE_OK);
+    assert_string_equal(reply.text, "key *************\n");
+    hone__llm_reply_clear(&reply);
 }
 
 static int make_folder(void **state) {
@@ -628,6 +660,7 @@ int main(void) {
         cmocka_unit_test(test_llm__excerpts_are_safe),
         cmocka_unit_test(test_llm__refuses_calls_out_of_order),
         cmocka_unit_test(test_llm__runs_a_command),
+        cmocka_unit_test(test_llm__command_cannot_show_keys),
         cmocka_unit_test_setup_teardown(test_llm__key_file_must_be_private, make_folder, drop_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "file.h"
 #include "llm_impl.h"
 #include "log.h"
+#include "rng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -206,6 +207,7 @@ static void test_transcript__replays_by_index(void **state) {
     hone_error err = {0};
     assert_int_equal(hone__llm_open(&llm, &(hone__llm_options){.replay = path, .tokens_max = 1000}, &err), HONE_OK);
     assert_int_equal(hone__llm_provider(llm), HONE_PROVIDER_REPLAY);
+    assert_string_equal(hone__llm_model(llm), "m");
     hone_set_log(count_notes, HONE_LOG_DEBUG, NULL);
     notes = 0;
     static const struct {
@@ -234,6 +236,55 @@ static void test_transcript__replays_by_index(void **state) {
     hone_set_log(NULL, HONE_LOG_ERROR, NULL);
     hone__llm_close(llm);
     assert_int_not_equal(hone__llm_open(&llm, &(hone__llm_options){.replay = "/nowhere/t.jsonl"}, &err), HONE_OK);
+}
+
+/* Whatever a file holds: read or refused, with a message, without leaks. */
+static void test_transcript__withstands_mutations(void **state) {
+    (void)state;
+    uint64_t seed = getenv("HONE_TEST_SEED") != NULL ? strtoull(getenv("HONE_TEST_SEED"), NULL, 10) : 20261123;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    hone__rng rng;
+    hone__rng_seed(&rng, seed);
+    assert_int_equal(append(0, "zero"), HONE_OK);
+    assert_int_equal(append(1, "one"), HONE_OK);
+    size_t bytes = 0;
+    char *whole = content(&bytes);
+    size_t live = hone__alloc_live();
+    char *text = hone__alloc(bytes);
+    for (int i = 0; i < 3000; i++) {
+        memcpy(text, whole, bytes);
+        for (uint64_t n = hone__rng_below(&rng, 4) + 1; n > 0; n--)
+            text[hone__rng_below(&rng, bytes)] = "{}[]\",:\n0-\\\xffx"[hone__rng_below(&rng, 14)];
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(fwrite(text, 1, bytes, file), bytes);
+        assert_int_equal(fclose(file), 0);
+        hone__transcript *transcript = NULL;
+        hone_error err = {0};
+        hone_status status = hone__transcript_read(&transcript, path, &err);
+        assert_true((status == HONE_OK) == (transcript != NULL));
+        assert_true(status == HONE_OK || err.message[0] != '\0');
+        hone__transcript_line line;
+        if (transcript != NULL && hone__transcript_find(transcript, 1, &line))
+            assert_non_null(line.request);
+        hone__transcript_free(transcript);
+    }
+    hone__free(text);
+    assert_int_equal(hone__alloc_live(), live);
+    hone__free(whole);
+}
+
+static void test_transcript__refuses_a_bomb(void **state) {
+    (void)state;
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "{\"hone_transcript\":1}\n{\"index\":0,\"reply\":null,\"request\":{\"a\":0") > 0);
+    for (int i = 0; i < 200000; i++)
+        assert_true(fprintf(file, ",\"k%d\":0", i) > 0);
+    assert_true(fprintf(file, "}}\n") > 0);
+    assert_int_equal(fclose(file), 0);
+    hone__transcript *transcript = NULL;
+    assert_int_equal(hone__transcript_read(&transcript, path, NULL), HONE_E_CORRUPT);
 }
 
 static void test_transcript__survives_failing_allocations(void **state) {
@@ -266,6 +317,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_transcript__keeps_secrets_and_broken_text_out, set_up, tear_down),
         cmocka_unit_test(test_transcript__makes_the_request_text),
         cmocka_unit_test_setup_teardown(test_transcript__replays_by_index, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_transcript__withstands_mutations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_transcript__refuses_a_bomb, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_transcript__survives_failing_allocations, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
