@@ -631,7 +631,7 @@ hone__symbol_type hone__expr_type(const hone__expr *expr) {
 }
 
 uint32_t hone__expr_cost(const hone__expr *expr) {
-    return 1 + expr->code_count / 16;
+    return 1 + expr->code_count / 32;
 }
 
 const char *hone__expr_text(const hone__expr *expr) {
