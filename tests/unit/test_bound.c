@@ -313,6 +313,8 @@ static void compare_shares(const char *name, const char *text, uint32_t draws) {
 static void test_bound__is_fair_where_it_cannot_list(void **state) {
     (void)state;
     compare_shares("pairs", "{\"params\":{" NINE "},\"constraints\":[\"a%3==b%3\",\"b*c<=12\",\"d>c\",\"e+f==d\",\"g*h==e+f+a\",\"i>g\"]}", 20000);
+    /* Lines with one valid value of i and lines with two. */
+    compare_shares("squares", "{\"params\":{" NINE "},\"constraints\":[\"(a*b*31+c*d*17+e*f*7+g*h) % 500 == i*i % 10\", \"a<b\", \"c<=d\", \"e<f&&f<g\"]}", 4000);
     compare_shares("rests", "{\"params\":{" NINE "},\"constraints\":[\"(a*b+c*d+e*f+g*h) % 97 == i\", \"(a+b+c+d)%5==0\", \"(e*f+g+h)%7==3\", \"a<b\", \"c<=d\", \"e<f&&f<g\"]}", 20000);
 }
 
