@@ -190,7 +190,8 @@ static void test_lookup__exact(void **state) {
     hone_problem same = f->problem;
     same.size[3] = 12345;
     same.size[4] = 65;
-    assert_answer(f, &same, HONE_MATCH_EXACT, 64, NULL);
+    assert_answer(f, &same, HONE_MATCH_EXACT, 64, "\"from\":{\"key\"");
+    assert_answer(f, &f->problem, HONE_MATCH_EXACT, 64, "\"from\":null");
     same.size[4] = 64;
     assert_answer(f, &same, HONE_MATCH_NEAR_SHAPE, 64, "\"sizes\":{\"M\":1024,\"K\":256,\"F\":1,\"I\":9,\"B\":100}");
 }
