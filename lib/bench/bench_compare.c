@@ -341,6 +341,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         if (spent_ms > options->budget_ms * (m->blocks < looks[0] ? 1.5 : 1.0))
             break;
     }
+    if (m->blocks == 0 && idle > 0)
+        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
     return HONE_OK;
 }
 

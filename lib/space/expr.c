@@ -85,9 +85,12 @@ static const char *found(parser *p, char text[16]) {
     char c = peek(p);
     if (c == '\0')
         return "the end";
-    (void)snprintf(text, 16, "'%.8s'", p->text + p->at);
-    if (!is_name_start(c) && !is_digit(c))
-        (void)snprintf(text, 16, "'%c'", c);
+    if (c < 0x20 || c > 0x7e)
+        return "a character that is not ASCII";
+    int bytes = 1;
+    while (bytes < 12 && (is_name_start(c) || is_digit(c)) && (is_name_start(p->text[p->at + (size_t)bytes]) || is_digit(p->text[p->at + (size_t)bytes])))
+        bytes++;
+    (void)snprintf(text, 16, "'%.*s'", bytes, p->text + p->at);
     return text;
 }
 

@@ -216,6 +216,22 @@ class Cases:
         with tls(think) as server:
             t.assertEqual(ask(server, "--idle", "500")["status"], "OK")
 
+    def case_seldom_polled(self, t):
+        with tls(fine) as server:
+            line = ask(server, "--poll-gap", "100")
+            t.assertEqual(line["status"], "OK")
+            t.assertLess(line["seconds"], 3, "a handshake must not take one step for each poll")
+
+    def case_answer_that_waits_past_the_deadline_is_taken(self, t):
+        def later(conn, _request, _number):
+            time.sleep(0.1)
+            respond(conn, chat())
+
+        with Server(later) as server:
+            line = ask(server, "--timeout", "1", "--poll-gap", "700")
+            t.assertEqual(line["status"], "OK", line)
+            t.assertGreater(line["seconds"], 1)
+
     def case_never_answers(self, t):
         stop = threading.Event()
         with tls(lambda *_: stop.wait(30)) as server:
