@@ -214,7 +214,8 @@ void hone__feedback_effects(hone__buf *buf, const hone__digest *digest) {
         slot = feature_end(&one);
     }
     if (buf->length > 0)
-        hone__buf_text(buf, "(time as a multiple of the best; other parameters vary, so these are no controlled comparisons)\n");
+        hone__buf_text(buf, "(time as a multiple of the best; other parameters vary, so these are no controlled comparisons; abandoned configs "
+                            "count with the brief, rough times that they have)\n");
     hone__free(index);
 }
 
@@ -280,6 +281,7 @@ typedef struct pair_group {
     uint32_t count;
     double mean, low, high; /* of time(to) / time(from); the mean is geometric */
     bool noise;             /* the intervals of the only pair overlap */
+    bool rough;             /* one of them was abandoned early: timed once or twice, under whatever disturbance there was */
 } pair_group;
 
 static int compare_groups(const void *a, const void *b) {
@@ -287,6 +289,8 @@ static int compare_groups(const void *a, const void *b) {
     double size_x = fabs(log(x->mean)), size_y = fabs(log(y->mean));
     if (x->noise != y->noise)
         return x->noise ? 1 : -1;
+    if (x->rough != y->rough)
+        return x->rough ? 1 : -1;
     if (size_x < size_y || size_x > size_y)
         return size_x > size_y ? -1 : 1;
     return x->first < y->first ? -1 : x->first > y->first;
@@ -303,6 +307,7 @@ static uint32_t group_pairs(const pair *pairs, uint32_t count, pair_group *out) 
             group.low = ratio < group.low ? ratio : group.low;
             group.high = ratio > group.high ? ratio : group.high;
             group.count++;
+            group.rough = group.rough || pairs[i].from_result->outcome == HONE_OUTCOME_SLOW || pairs[i].to_result->outcome == HONE_OUTCOME_SLOW;
         }
         const hone__measurement *a = group.first->from_result, *b = group.first->to_result;
         group.mean = exp(sum / group.count);
@@ -326,12 +331,10 @@ static void put_group(hone__buf *buf, const pair_group *group) {
         hone__text_number(buf, group->low, 3);
         hone__buf_text(buf, " to x");
         hone__text_number(buf, group->high, 3);
-        hone__buf_char(buf, ')');
-    } else if (group->noise) {
-        hone__buf_text(buf, " (1 pair, within noise)");
     } else {
-        hone__buf_text(buf, " (1 pair)");
+        hone__buf_text(buf, " (1 pair");
     }
+    hone__buf_text(buf, group->noise ? ", within noise)" : group->rough ? ", rough: with one abandoned early)" : ")");
     hone__buf_char(buf, '\n');
 }
 

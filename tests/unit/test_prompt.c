@@ -270,6 +270,20 @@ static void test_prompt__refine_computes_state_effects_and_gaps(void **state) {
     hone__free(text);
 }
 
+static void test_prompt__abandoned_configs_are_rough_and_never_best(void **state) {
+    fixture *f = *state;
+    telling told;
+    tell_story(f, &told);
+    told.result[1].outcome = HONE_OUTCOME_SLOW; /* the fastest, were it not abandoned */
+    char *text = written(hone__prompt_refine, &f->input);
+    assert_has(text, "- best: 0.0015 ms (measurement 4 of 7");
+    assert_has(text, "(1 of them abandoned early");
+    assert_has(text, "- x0.6667 | 0.001 ms +-2% (abandoned early) | {\"T\":4} | registers=64\n");
+    assert_has(text, "- A, time x1: {\"T\":4,\"V\":true,");
+    assert_has(text, "- T 2 -> 8: time x2 (1 pair)\n- T 4 -> 8: time x4 (1 pair, rough: with one abandoned early)\n");
+    hone__free(text);
+}
+
 static void test_prompt__refine_without_any_success(void **state) {
     fixture *f = *state;
     telling told;
@@ -491,6 +505,7 @@ int main(void) {
         cmocka_unit_test(test_prompt__system_holds_the_contract),
         cmocka_unit_test_setup_teardown(test_prompt__source_is_cut_in_the_middle, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__refine_computes_state_effects_and_gaps, open_fixture, close_fixture),
+        cmocka_unit_test_setup_teardown(test_prompt__abandoned_configs_are_rough_and_never_best, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__refine_without_any_success, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__patterns_of_the_top, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__repair_has_an_example_that_is_valid, open_fixture, close_fixture),
