@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the private folder ---- */
@@ -64,6 +65,8 @@ static void janitor_start(hone__worker *worker) {
         }
         hone__worker_dir_remove(worker->dir);
         _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
     }
     (void)close(ends[0]);
     worker->janitor_fd = ends[1];
