@@ -85,9 +85,12 @@ static const char *found(parser *p, char text[16]) {
     char c = peek(p);
     if (c == '\0')
         return "the end";
-    (void)snprintf(text, 16, "'%.8s'", p->text + p->at);
-    if (!is_name_start(c) && !is_digit(c))
-        (void)snprintf(text, 16, "'%c'", c);
+    if (c < 0x20 || c > 0x7e)
+        return "a character that is not ASCII";
+    int bytes = 1;
+    while (bytes < 12 && (is_name_start(c) || is_digit(c)) && (is_name_start(p->text[p->at + (size_t)bytes]) || is_digit(p->text[p->at + (size_t)bytes])))
+        bytes++;
+    (void)snprintf(text, 16, "'%.*s'", bytes, p->text + p->at);
     return text;
 }
 
@@ -625,6 +628,10 @@ bool hone__expr_reads(const hone__expr *expr, uint32_t index) {
 
 hone__symbol_type hone__expr_type(const hone__expr *expr) {
     return expr->type;
+}
+
+uint32_t hone__expr_cost(const hone__expr *expr) {
+    return 1 + expr->code_count / 16;
 }
 
 const char *hone__expr_text(const hone__expr *expr) {

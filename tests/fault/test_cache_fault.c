@@ -181,7 +181,7 @@ static void test_cache_fault__map_full(void **state) {
     hone_cache_close(cache);
 }
 
-static int limit_address_space(void *user) {
+__attribute__((unused)) static int limit_address_space(void *user) {
     fixture *f = user;
     struct rlimit limit = {600u << 20, 600u << 20};
     if (setrlimit(RLIMIT_AS, &limit) != 0)
