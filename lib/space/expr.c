@@ -630,6 +630,10 @@ hone__symbol_type hone__expr_type(const hone__expr *expr) {
     return expr->type;
 }
 
+uint32_t hone__expr_cost(const hone__expr *expr) {
+    return 1 + expr->code_count / 16;
+}
+
 const char *hone__expr_text(const hone__expr *expr) {
     return expr->text;
 }

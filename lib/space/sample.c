@@ -274,18 +274,22 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     group->accept_rate = group->dive_rate = 1;
     if (group->listed || group->free)
         return all > 0 ? HONE_FOUND_ONE : HONE_FOUND_NONE;
-    if (measure_completions(group, rng, draft, all, sharers) >= 10)
+    double hits = measure_completions(group, rng, draft, all, sharers);
+    if (hits >= 10)
         return HONE_FOUND_ONE;
     double dives = 0;
     double arrived = 0;
     double weights = 0;
+    double squares = 0;
     for (draft->work = 0; draft->work < MEASURE_DIVES / sharers; dives++) {
         double weight = dive(group, rng, draft);
         arrived += weight > 0 ? 1 : 0;
         weights += weight;
+        squares += weight * weight;
     }
     group->dive_rate = arrived / dives;
-    if (arrived > 0)
+    /* A few dives can carry nearly all the weight: believe them only as far as they are many. */
+    if (arrived > 0 && weights * weights / squares > hits)
         group->count = weights / dives;
     if (group->accept_rate > 0 || arrived > 0)
         return HONE_FOUND_ONE;

@@ -85,6 +85,7 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
     hone__free(padded);
     uint64_t begin = hone__clock_ns();
     uint64_t longest = 0;
+    unsigned polls = 0;
     while (status == HONE_OK) {
         if (p->gap_ms != 0) /* as a tuning does while it measures */
             hone__sleep_ms(p->gap_ms);
@@ -92,6 +93,7 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
         hone_status polled = hone__llm_poll(llm, p->gap_ms != 0 ? 0 : 20, reply, err);
         uint64_t took = hone__clock_ns() - before;
         longest = took > longest ? took : longest;
+        polls++;
         if (polled != HONE_E_TIMEOUT) {
             status = polled;
             break;
@@ -101,7 +103,7 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
             return hone__fail(err, HONE_E_CANCELLED, "probe", "cancelled");
         }
     }
-    (void)fprintf(stderr, "longest poll %.1f ms\n", (double)longest / 1e6);
+    (void)fprintf(stderr, "polls %u longest %.1f ms\n", polls, (double)longest / 1e6);
     return status;
 }
 
