@@ -17,6 +17,9 @@ static struct {
     char phase[48];
     double plain_at_s, drawn_at_ms;
     uint32_t trials;
+    bool timing;            /* the rate is taken from the first trial that was measured now, so that starting up does not count */
+    double timing_from_s;
+    uint32_t timing_from;
 } bar;
 
 static double now_ms(void) {
@@ -68,8 +71,13 @@ static void format_clock(char *text, size_t bytes, double seconds) {
 static double time_left(const hone_progress *p) {
     double left = -1;
     uint32_t fresh = p->trials > p->resumed ? p->trials - p->resumed : 0;
-    if (fresh > 0 && p->trials_max >= p->trials)
-        left = p->elapsed_s / fresh * (p->trials_max - p->trials);
+    if (!bar.timing && fresh > 0) {
+        bar.timing = true;
+        bar.timing_from_s = p->elapsed_s;
+        bar.timing_from = fresh;
+    }
+    if (bar.timing && fresh >= bar.timing_from + 3 && p->trials_max >= p->trials)
+        left = (p->elapsed_s - bar.timing_from_s) / (fresh - bar.timing_from) * (p->trials_max - p->trials);
     if (p->max_time_s > 0) {
         double limit = p->max_time_s > p->elapsed_s ? p->max_time_s - p->elapsed_s : 0;
         left = left < 0 || limit < left ? limit : left;

@@ -37,8 +37,7 @@ for preset in "$@"; do
     *) prefix="" ;;
     esac
     # shellcheck disable=SC2086 # the prefix is words
-    $prefix ctest --preset "$preset" -j 2 > "$log" 2>&1 || true
-    cat "$log"
+    $prefix ctest --preset "$preset" -j 2 2>&1 | tee "$log"
     # "97% tests passed, 1 tests failed out of 40"; "No tests were found!!!"
     counts=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\).*/\1 \2/p' "$log" | tail -n 1)
     if [ -z "$counts" ]; then

@@ -328,7 +328,7 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
         (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s failed %u times in a row; the last time: %.300s",
                          bench->command[0], bench->restarts, reason);
     else
-        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s: %.400s", bench->command[0], reason);
+        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s: %.400s", bench->command[0], reason);
 }
 
 static void fault_ended(hone__bench *bench) {
@@ -343,7 +343,7 @@ static void fault_ended(hone__bench *bench) {
         hone__sleep_ms(2);
     }
     const char *when = bench->phase == HONE_PHASE_GREETING ? " during hello" : bench->phase == HONE_PHASE_PREPARING ? " during prepare" : "";
-    (void)snprintf(what, sizeof what, "the evaluator %s%s", how, when);
+    (void)snprintf(what, sizeof what, "the evaluator %s%s%s", strncmp(how, "killed", 6) == 0 ? "was " : "", how, when);
     hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
 }
 
@@ -474,8 +474,11 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
         hone__job *job = find_request(bench, (uint64_t)id);
         if (job != NULL) {
             take_job(bench, job, reply);
+        } else if ((uint64_t)id < bench->next_request) {
+            /* Answered already: no config in flight is to blame, and nothing is lost. */
+            hone__log(HONE_LOG_WARN, "bench", "the evaluator replied to id %lld a second time", (long long)id);
         } else {
-            (void)snprintf(what, sizeof what, "the evaluator replied to id %lld, which is not in flight", (long long)id);
+            (void)snprintf(what, sizeof what, "the evaluator replied to id %lld, which it was never sent", (long long)id);
             hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
         }
     }
@@ -575,12 +578,13 @@ hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_e
     bench->known_count = 0;
     if (bench->phase == HONE_PHASE_READY)
         bench->phase = HONE_PHASE_IDLE;
-    bool asked = false;
+    cJSON_Delete(bench->control_reply);
+    bench->control_reply = NULL;
+    uint32_t before = bench->restarts;
     while (bench->phase != HONE_PHASE_READY) {
         HONE_TRY(hone__bench_pump(bench, 1000, err));
-        bool failed = asked && (bench->phase == HONE_PHASE_IDLE || bench->phase == HONE_PHASE_DOWN);
-        asked = asked || bench->phase == HONE_PHASE_PREPARING;
-        if (failed || (bench->phase == HONE_PHASE_IDLE && bench->control_reply != NULL)) {
+        bool died = bench->phase == HONE_PHASE_DOWN && bench->restarts > before;
+        if (died || (bench->phase == HONE_PHASE_IDLE && bench->control_reply != NULL)) {
             if (err != NULL)
                 *err = bench->failure;
             hone__free(bench->prepare);

@@ -226,8 +226,8 @@ static double ratio_of(const match *m, uint32_t a, uint32_t b, double *scratch, 
 
 static uint32_t fastest(const match *m) {
     uint32_t best = UINT32_MAX;
-    double least = INFINITY;
-    static const double none = INFINITY;
+    double least = HUGE_VAL;
+    static const double none = HUGE_VAL;
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
         if (m->out[i] || m->far[i])
@@ -247,7 +247,7 @@ static void leave_far_ones(match *m, uint32_t best) {
     for (uint32_t k = 0; k < m->blocks; k++)
         worst = m->value[best][k] > worst ? m->value[best][k] : worst;
     for (uint32_t i = 0; i < m->count; i++) {
-        double least = INFINITY;
+        double least = HUGE_VAL;
         for (uint32_t k = 0; k < m->have[i]; k++)
             least = m->value[i][k] < least ? m->value[i][k] : least;
         if (i == best || m->out[i] || m->far[i] || m->blocks < 2 || !(least > 1.25 * worst))
@@ -282,7 +282,7 @@ static void conclude(match *m, uint32_t best) {
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
         uint32_t wins, decided;
-        value[i] = INFINITY;
+        value[i] = HUGE_VAL;
         if (m->out[i])
             continue;
         hone__measurement *result = &m->finalist[i].result;
@@ -341,6 +341,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         if (spent_ms > options->budget_ms * (m->blocks < looks[0] ? 1.5 : 1.0))
             break;
     }
+    if (m->blocks == 0 && idle > 0)
+        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
     return HONE_OK;
 }
 
@@ -370,8 +372,8 @@ static void conclude_untried(match *m) {
     for (uint32_t i = 0; i < m->count; i++) {
         m->finalist[i].rank = 0;
         for (uint32_t k = 0; k < m->count; k++) {
-            double mine = m->out[i] ? (double)INFINITY : m->finalist[i].result.median_ns;
-            double theirs = m->out[k] ? (double)INFINITY : m->finalist[k].result.median_ns;
+            double mine = m->out[i] ? HUGE_VAL : m->finalist[i].result.median_ns;
+            double theirs = m->out[k] ? HUGE_VAL : m->finalist[k].result.median_ns;
             m->finalist[i].rank += theirs < mine || (!(theirs > mine) && k < i);
         }
         m->finalist[i].tied_with_best = !m->out[i] && m->finalist[i].rank != 0;

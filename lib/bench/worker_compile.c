@@ -105,7 +105,7 @@ static hone_status launch_compiler(const hone__worker *worker, hone__build *buil
     for (char **word = worker->compiler; *word != NULL; word++)
         add(list, *word);
     /* Hidden visibility lets the compiler inline the entry although the object is position-independent. */
-    static const char *const base[] = {"-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-diagnostics-color", "-s"};
+    static const char *const base[] = {"-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-s"};
     for (size_t i = 0; i < sizeof base / sizeof base[0]; i++)
         add(list, base[i]);
     if (add_defines(list, defines, store, store_bytes) != HONE_OK)

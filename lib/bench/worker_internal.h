@@ -181,7 +181,7 @@ void hone__worker_dir_remove(const char *path);
 void hone__worker_cores_choose(hone__worker *worker);
 /* Start a child in a PID namespace of its own if the system allows; as fork. */
 pid_t hone__fork_contained(bool *own_namespace);
-/* In the child: no new processes, no leaving the process group. */
+/* In the child: no new processes, no signals to others, no leaving the process group. */
 void hone__deny_processes(void);
 
 /* worker_problem.c */

@@ -18,6 +18,7 @@ enum {
     HONE_LLM_REASONING_TOKENS = 16384, /* room for thinking on top, where thinking is charged to the same limit */
     HONE_LLM_VALUE_BYTES = 4096,       /* a key, model name or URL; tokens of some gateways have 2 kB */
     HONE_LLM_ERROR_BYTES = 256,        /* of a provider's error text, in our message */
+    HONE_LLM_GRACE_NS = 5000000,       /* a poll of 0 ms goes on this long while there is something to do */
     HONE_LLM_JSON_SEPARATORS = 20000   /* commas in a reply; a real one has dozens.  Bounds memory and the check for duplicates */
 };
 

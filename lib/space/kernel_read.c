@@ -330,6 +330,7 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     HONE_TRY(read_dependencies(reader, cJSON_GetObjectItemCaseSensitive(spec, "dependencies")));
     HONE_TRY(hone__read_sizes(reader, cJSON_GetObjectItemCaseSensitive(spec, "sizes")));
     HONE_TRY(read_space(reader, spec));
+    HONE_TRY(hone__check_macros(reader));
     hone__where at = hone__where_member(NULL, "options");
     HONE_TRY(hone__read_options(reader, cJSON_GetObjectItemCaseSensitive(spec, "options"), &at, true, &kernel->option,
                                 &kernel->option_count));

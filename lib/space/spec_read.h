@@ -63,10 +63,12 @@ hone_status hone__want_file(const hone__reader *reader, const hone__where *at, c
                             char **resolved);
 bool hone__is_utf8(const char *text, size_t bytes, size_t *bad);
 
-/* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c) ---- */
+/* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c, kernel_macros.c) ---- */
 hone_status hone__read_sizes(const hone__reader *reader, const cJSON *sizes);
 hone_status hone__read_args(const hone__reader *reader, const cJSON *args);
 hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch);
+/* The parameters' macros do not collide with each other, the entry or the language. */
+hone_status hone__check_macros(const hone__reader *reader);
 /* Option templates over sizes, or sizes and parameters; checked, not resolved. */
 hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__where *at, bool with_params,
                                char ***out, uint32_t *count);

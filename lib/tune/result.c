@@ -93,10 +93,26 @@ static hone_status submit(hone__tuning *tuning, const hone__config *config, uint
     return status;
 }
 
-/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
-static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+/* What is still in flight when the search ends is not waited for as a result, but must be out of the evaluator's way. */
+static hone_status drain(hone__tuning *tuning, hone_error *err) {
     hone__bench_cancel(tuning->bench);
     hone__bench_set_incumbent(tuning->bench, 0);
+    for (;;) {
+        uint64_t ticket;
+        hone__measurement result;
+        hone_status status = hone__bench_next(tuning->bench, 200, &ticket, &result, err);
+        if (status == HONE_E_NOTFOUND)
+            return HONE_OK;
+        if (status != HONE_OK && status != HONE_E_TIMEOUT)
+            return status;
+        if (hone__tuning_tick(tuning, NULL))
+            return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+    }
+}
+
+/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
+static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+    HONE_TRY(drain(tuning, err));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         uint32_t trial = set->trial[i];
