@@ -50,6 +50,9 @@ static void test_side_lock__drops_a_foreign_lock_file(void **state) {
     hone_cache *cache = open_cache(f->path);
     for (uint32_t i = 0; i < 5; i++)
         put_time(cache, i, 10 + i);
+    char held[400];
+    side_name(f, ".held", held);
+    assert_int_equal(link(lock, held), 0); /* its inode must not be given to the next one */
     uint64_t lock_before = inode_of(lock);
     char kept[400];
     side_name(f, ".kept", kept);
