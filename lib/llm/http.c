@@ -418,9 +418,8 @@ static hone_status fail_transfer(hone__http *http, CURLcode code, hone_error *er
     char text[HONE_LLM_ERROR_BYTES];
     hide_user_info(http->error);
     hone__excerpt(http->error[0] != '\0' ? http->error : curl_easy_strerror(code), http->config->key, text, sizeof text);
-    const char *hint = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE
-                           ? " (HONE_LLM_CA_BUNDLE names the authorities to trust)"
-                           : "";
+    bool unknown_issuer = code == CURLE_PEER_FAILED_VERIFICATION && (strstr(text, "issuer") != NULL || strstr(text, "self") != NULL);
+    const char *hint = unknown_issuer || code == CURLE_SSL_CACERT_BADFILE ? " (HONE_LLM_CA_BUNDLE names the authorities to trust)" : "";
     return hone__fail_os(err, HONE_E_NETWORK, "llm", (int)code, "%s: %s%s%s", origin, text, hint,
                          http->tries > 1 ? "; after several tries" : "");
 }

@@ -15,7 +15,7 @@ enum {
     DIVE_KEEP = 12,             /* dives to choose from */
     LINE_MAX = 2,               /* with more valid values in a line, single completions are as good */
     MEASURE_COMPLETIONS = 1u << 17, /* work in measuring ... */
-    MEASURE_LINES = 1u << 19,
+    MEASURE_LINES = 1u << 20,
     MEASURE_HITS = 4000,        /* more would not make the estimate much better */
     MEASURE_DIVES = 1u << 18,
     MEASURE_DESCENTS = 1u << 22,

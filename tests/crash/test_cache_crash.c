@@ -225,6 +225,8 @@ static int in_namespace(void *user) {
     if (unshare(CLONE_NEWPID) != 0)
         return 77;
     pid_t pid = fork();
+    if (pid < 0)
+        return 77;
     if (pid == 0)
         _exit(getpid() == 1 ? j->work(j) : 78);
     j->memory->inner_pid = pid;
@@ -293,6 +295,7 @@ static void test_cache_crash__writers_of_two_namespaces(void **state) {
     for (int i = 0; i < 5000 && second->inner_pid == 0; i++)
         hone__sleep_ms(2);
     hone__sleep_ms(50); /* time to get to the lock */
+    assert_true(second->inner_pid > 1); /* 0 and -1 would be all of us */
     assert_int_equal(kill((pid_t)second->inner_pid, SIGKILL), 0);
     (void)wait_child(waiter);
     assert_int_equal(put_status(cache, 3, 33), HONE_E_BUSY); /* the owner lives: nobody else may write */

@@ -133,7 +133,7 @@ class Cases:
 
     def case_plain_server_behind_https(self, t):
         with Server(fine) as server:
-            t.assertEqual(ask(server, base=server.url(scheme="https"))["status"], "E_NETWORK")
+            t.assertEqual(ask(server, "--timeout", "2", base=server.url(scheme="https"))["status"], "E_NETWORK")
 
     def case_mutual_tls(self, t):
         with tls(fine, client_ca="ca") as server:

@@ -277,6 +277,25 @@ static void test_lookup__near_device_needs_the_same_architecture(void **state) {
 
 /* ---- what a cache says is not believed ---- */
 
+static void test_lookup__bad_descriptions_are_far(void **state) {
+    fixture *f = *state;
+    static const char *const bad[] = {"", "[]", "x", "{}", "{\"M\":1024}", "{\"M\":\"x\",\"K\":1,\"F\":1,\"I\":1,\"B\":1}",
+                                      "{\"M\":1e300,\"K\":256,\"F\":1,\"I\":1,\"B\":1}", "{\"M\":-1,\"K\":256,\"F\":1,\"I\":1,\"B\":1}",
+                                      "{\"kind\":3}", "{\"kind\":\"cpu\",\"identity\":[]}", "{\"kind\":\"gpu\",\"identity\":{}}",
+                                      "{\"kind\":\"cpu\",\"identity\":{\"arch\":7}}", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hone__buf why;
+        double distance = 0;
+        hone__buf_init(&why, 4096);
+        assert_false(hone__near_shape(f->kernel, f->problem.size, bad[i], &distance, &why));
+        assert_true(why.length > 0);
+        hone__buf_clear(&why);
+        assert_false(hone__near_device(f->device, bad[i], &distance, &why));
+        assert_true(why.length > 0);
+        hone__buf_free(&why);
+    }
+}
+
 static void test_lookup__bad_configs_are_misses(void **state) {
     fixture *f = *state;
     static const char *const bad[][2] = {
@@ -489,6 +508,7 @@ int main(void) {
         TEST(test_lookup__near_shape_caps),
         TEST(test_lookup__near_device),
         TEST(test_lookup__near_device_needs_the_same_architecture),
+        TEST(test_lookup__bad_descriptions_are_far),
         TEST(test_lookup__bad_configs_are_misses),
         TEST(test_lookup__near_config_must_be_valid_here),
         TEST(test_lookup__nothing_valid),
