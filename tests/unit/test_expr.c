@@ -3,7 +3,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "expr.h"
-#include "limits.h"
+#include "limit.h"
 #include "rng.h"
 
 #include <setjmp.h>
