@@ -189,12 +189,16 @@ static int finish(const invocation *in, const inputs *what, const char *json) {
     return EXIT_CODE_OK;
 }
 
-/* What a failed tuning leaves behind, said plainly. */
+/* What an ended tuning leaves behind, said plainly; an interruption even with --quiet. */
 static void say_kept(const invocation *in, hone_status status) {
-    if (status == HONE_E_CANCELLED)
-        fprintf(stderr, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.\n", bar_trials());
-    else if (bar_trials() > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
-        remark(in, "Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
+    uint32_t trials = bar_trials();
+    if (status == HONE_E_CANCELLED && trials == 0)
+        fprintf(stderr, "Interrupted before anything was measured.\n");
+    else if (status == HONE_E_CANCELLED)
+        fprintf(stderr, "Interrupted. Everything measured so far (%u trial%s) is kept; the same command goes on from there.\n", trials,
+                trials == 1 ? "" : "s");
+    else if (trials > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
+        remark(in, "Everything measured so far (%u trial%s) is kept; the same command goes on from there.", trials, trials == 1 ? "" : "s");
 }
 
 int cmd_tune(const invocation *in) {

@@ -321,7 +321,7 @@ static hone_status set_aside(opening *o) {
 
 static attempt settle(opening *o) {
     attempt result = try_open(o);
-    if (!o->locked)
+    if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
     /* Twice at the most: a fresh file can only be damaged by somebody at work right now. */
     for (int i = 0; i < 2 && result == ATTEMPT_DAMAGED; i++) {

@@ -75,7 +75,9 @@ hone_status hone__command_start(hone__command *command, const hone__llm_request 
         const char *const *out;
     } words = {.in = command->words};
     hone_error cause = {0};
-    hone_status status = hone__process_start(&command->process, words.out, NULL, NULL, &cause);
+    hone__process_limits limits = HONE_PROCESS_LIMITS_NONE;
+    limits.keep_keys = true; /* the command may well be a client of the provider */
+    hone_status status = hone__process_start(&command->process, words.out, NULL, &limits, &cause);
     if (status != HONE_OK)
         return hone__fail_os(err, HONE_E_PROVIDER, "llm", cause.os_code, "model command: %.300s", cause.message);
     command->running = true;

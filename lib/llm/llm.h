@@ -63,5 +63,7 @@ hone_status hone__llm_start(hone__llm *llm, const hone__llm_request *request, ho
  * (empty, refusal, over the size limit), with one line that holds no secret; `reply` then has no text, but tokens, tries and seconds. */
 hone_status hone__llm_poll(hone__llm *llm, uint32_t timeout_ms, hone__llm_reply *reply, hone_error *err);
 void hone__llm_cancel(hone__llm *llm);
+/* Charge tokens_max with what earlier processes used of it.  `llm` may be NULL. */
+void hone__llm_charge(hone__llm *llm, uint64_t tokens);
 
 #endif

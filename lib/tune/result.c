@@ -278,27 +278,12 @@ static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const fin
 }
 
 static hone_status put_kernel(hone__tuning *tuning, hone_error *err) {
-    const hone_kernel *kernel = tuning->kernel;
-    static const char *const languages[] = {"c", "cuda", "external"};
-    hone__buf space;
-    hone__buf_init(&space, HONE_LIMIT_SPEC_BYTES);
-    hone__buf_text(&space, "{\"params\":");
-    hone__json_print(&space, cJSON_GetObjectItemCaseSensitive(kernel->spec, "params"));
-    hone__buf_text(&space, ",\"constraints\":");
-    const cJSON *constraints = cJSON_GetObjectItemCaseSensitive(kernel->spec, "constraints");
-    if (constraints != NULL)
-        hone__json_print(&space, constraints);
+    hone__kernel_info info;
+    hone_status status = hone__kernel_info_make(&info, tuning->kernel);
+    if (status == HONE_OK)
+        status = hone__cache_put_kernel(tuning->cache, &info, err);
     else
-        hone__buf_text(&space, "[]");
-    hone__buf_char(&space, '}');
-    hone__kernel_info info = {.name = hone__strdup(kernel->name),
-                              .language = hone__strdup(languages[kernel->language]),
-                              .space = hone__buf_take(&space),
-                              .source = hone__strdup(kernel->source.text == NULL ? "" : kernel->source.text)};
-    memcpy(info.id, kernel->id, sizeof info.id);
-    hone_status status = info.name == NULL || info.language == NULL || info.space == NULL || info.source == NULL
-                             ? HONE_E_NOMEM
-                             : hone__cache_put_kernel(tuning->cache, &info, err);
+        (void)hone__fail(err, status, "tune", "no memory to keep the kernel's text");
     hone__kernel_info_clear(&info);
     return status;
 }

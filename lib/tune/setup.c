@@ -286,9 +286,6 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
     tuning->strategy_name = options->search;
     if (!automatic && strcmp(options->search, "llm") != 0)
         return HONE_OK;
-    uint64_t tokens_max = options->tokens_max;
-    if (tokens_max > 0) /* what earlier processes of this session used is used */
-        tokens_max = tokens_max > tuning->resumed_tokens ? tokens_max - tuning->resumed_tokens : 1;
     hone__llm_options model = {.provider = options->llm_provider,
                                .model = options->llm_model,
                                .api_base = options->llm_api_base,
@@ -296,7 +293,7 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
                                .mailbox = options->llm_mailbox,
                                .replay = options->llm_replay,
                                .timeout_s = options->llm_timeout_s,
-                               .tokens_max = tokens_max};
+                               .tokens_max = options->tokens_max};
     HONE_TRY(hone__llm_open(&tuning->llm, &model, err));
     if (automatic)
         tuning->strategy_name = hone__llm_provider(tuning->llm) == HONE_PROVIDER_NONE ? "local" : "llm";

@@ -41,7 +41,6 @@ typedef struct hone__tuning {
     uint32_t known_count;
     hone__exchange *exchange;          /* of the session that is resumed, by index */
     uint32_t exchange_count;
-    uint64_t resumed_tokens;
     uint32_t journalled;               /* trials of this session already in the journal */
 
     uint64_t started_ns;

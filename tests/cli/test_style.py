@@ -6,7 +6,7 @@ import unittest
 
 ROOT = os.environ["HONE_SOURCE_DIR"]
 TOP_LEVEL = {"lib", "cachetool", "include", "tests", "spec", "CMakeLists.txt", "README.md", "LICENSE", "CHANGELOG.md", "CMakePresets.json"}
-LINES_MAX = 800
+LINES_MAX = {"tests": 1200}  # elsewhere 800
 FUNCTION_LINES_MAX = 70
 
 # Unbounded, locale-bound, or process-wide.
@@ -106,7 +106,7 @@ class StyleTest(unittest.TestCase):
 
     def test_file_sizes(self):
         long = [f"{path}: {read(path).count(chr(10))} lines" for path in files(".c", ".h", ".cpp", ".py", ".sh")
-                if read(path).count("\n") > LINES_MAX]
+                if read(path).count("\n") > LINES_MAX.get(path.split("/")[0], 800)]
         self.assertEqual(long, [])
 
     def test_functions_fit_a_screen(self):

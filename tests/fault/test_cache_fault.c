@@ -5,6 +5,13 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+/* A failed test must not leave its tmpfs mounted, nor allocations failing. */
+static int teardown(void **state) {
+    hone__alloc_fail_at(0, 0);
+    (void)umount2(((fixture *)*state)->dir, MNT_DETACH);
+    return fixture_teardown(state);
+}
+
 /* ---- memory ---- */
 
 static hone_status store_and_load(const char *path) {
@@ -320,7 +327,7 @@ static void test_cache_fault__reads_a_cache_that_it_may_not_write(void **state) 
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_cache_fault__every_allocation_fails_once),
         TEST(test_cache_fault__file_size_limit),
