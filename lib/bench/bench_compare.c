@@ -149,9 +149,11 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
     hone__buf_text(&body, ",\"handles\":[");
     uint32_t listed[FINALISTS_MAX];
     uint32_t count = 0;
-    /* Another order of loading in each block: where code lands in memory is part of the noise. */
+    /* Another order of loading in each block: where code lands in memory is part of the noise, and by this order it favours each of a pair
+     * equally often (a turn, then the same turn backwards). */
     for (uint32_t k = 0; k < m->count; k++) {
-        uint32_t i = m->blocks % 2 == 0 ? (k + m->blocks) % m->count : m->count - 1 - (k + m->blocks) % m->count;
+        uint32_t turn = m->blocks / 2;
+        uint32_t i = (m->blocks % 2 == 0 ? k + turn : m->count - 1 - k + turn) % m->count;
         if (m->out[i] || m->far[i])
             continue;
         hone__buf_printf(&body, "%s%lld", count > 0 ? "," : "", (long long)m->job[i]->handle);
@@ -185,7 +187,8 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
 /* One block for an evaluator without `compare`: one short measurement of each, in changing order. */
 static hone_status block_in_turn(match *m, bool *counted, hone_error *err) {
     for (uint32_t k = 0; k < m->count; k++) {
-        uint32_t i = (k + m->blocks) % m->count;
+        uint32_t turn = m->blocks / 2;
+        uint32_t i = (m->blocks % 2 == 0 ? k + turn : m->count - 1 - k + turn) % m->count;
         if (m->out[i] || m->far[i])
             continue;
         hone__job *job = m->job[i];
