@@ -300,7 +300,7 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
             most = outcome;
     }
     if (tuning->trials == 0)
-        return hone__fail(err, HONE_E_NOVALID, "tune", "no config was measured within the budget (%s)", tuning->stop);
+        return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s)", tuning->stop);
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
     hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),
