@@ -1,6 +1,6 @@
 #include "json.h"
 #include "alloc.h"
-#include "limits.h"
+#include "hone_limits.h"
 
 #include <math.h>
 #include <pthread.h>

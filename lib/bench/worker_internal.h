@@ -4,7 +4,7 @@
 #define HONE_WORKER_INTERNAL_H
 
 #include "json.h"
-#include "limits.h"
+#include "hone_limits.h"
 #include "process.h"
 #include "trial.h"
 

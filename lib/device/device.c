@@ -3,7 +3,7 @@
 #include "device.h"
 #include "alloc.h"
 #include "cpu_identity.h"
-#include "limits.h"
+#include "hone_limits.h"
 
 #include <math.h>
 #include <sched.h>

@@ -3,7 +3,7 @@
 #define HONE_LLM_IMPL_H
 
 #include "llm.h"
-#include "limits.h"
+#include "hone_limits.h"
 #include "process.h"
 #include "transcript.h"
 

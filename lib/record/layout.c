@@ -1,7 +1,7 @@
 /* layout.c: the frame around a payload (magic, versions, kind, length, checksum) and the walkers over field tables. */
 #include "layout.h"
 #include "alloc.h"
-#include "limits.h"
+#include "hone_limits.h"
 
 #include <float.h>
 #include <math.h>

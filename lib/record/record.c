@@ -1,7 +1,7 @@
 /* record.c: which fields each kind of record has, in which order and with which limits (spec/record.md section 4). */
 #include "record.h"
 #include "layout.h"
-#include "limits.h"
+#include "hone_limits.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 
 #include "expr.h"
 #include "json.h"
-#include "limits.h"
+#include "hone_limits.h"
 #include "rng.h"
 
 typedef enum hone__kind {

@@ -75,6 +75,14 @@ class StyleTest(unittest.TestCase):
                     seen += [f"{path}:{line}: {name}()" for line in calls(text, name)]
         self.assertEqual(seen, [])
 
+    def test_no_header_has_the_name_of_a_system_header(self):
+        """gcc's <limits.h> goes on to the next limits.h, and finds ours before the C library's, by whatever option the room is named."""
+        ours = [path for path in files(".h") if path.startswith(("lib", "include", "cachetool"))]
+        self.assertGreater(len(ours), 20)
+        lines = "".join(f'#if __has_include(<{os.path.basename(path)}>)\n{path}\n#endif\n' for path in ours)
+        done = subprocess.run(["cc", "-E", "-P", "-x", "c", "-"], input=lines, capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual([path for path in ours if path in done.stdout.split()], [])
+
     def test_the_check_sees_a_banned_call(self):
         text = code_only('/* sprintf( */ x = "strcpy("; my_atoi(s); a.free(p); strcpy (a, b);\n atoi(s);')
         self.assertEqual([calls(text, name) for name in ("sprintf", "strcpy", "atoi", "free")], [[], [1], [2], []])

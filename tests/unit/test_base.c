@@ -5,7 +5,7 @@
 #include "file.h"
 #include "hash.h"
 #include "json.h"
-#include "limits.h"
+#include "hone_limits.h"
 #include "log.h"
 #include "process.h"
 #include "rng.h"

@@ -3,7 +3,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "expr.h"
-#include "limits.h"
+#include "hone_limits.h"
 #include "rng.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* limits.h: every limit of the library, each with its reason.  Tests probe max-1, max and max+1. */
+/* hone_limits.h: every limit of the library, each with its reason.  Tests probe max-1, max and max+1. */
 #ifndef HONE_LIMITS_H
 #define HONE_LIMITS_H
 
