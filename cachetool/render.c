@@ -120,6 +120,13 @@ void format_ms(char text[SHORT_TEXT], double ms) {
     (void)snprintf(text, SHORT_TEXT, "%.*f %s", digits_after_point(value), value, units[i].unit);
 }
 
+void format_noise(char text[SHORT_TEXT], double fraction) {
+    if (!(fraction > 0) || !isfinite(fraction))
+        (void)snprintf(text, SHORT_TEXT, "-");
+    else
+        (void)snprintf(text, SHORT_TEXT, fraction < 0.995 ? "%.2g %%" : "%.0f %%", fraction * 100);
+}
+
 void format_seconds(char text[SHORT_TEXT], double seconds) {
     if (!isfinite(seconds) || seconds < 0)
         (void)snprintf(text, SHORT_TEXT, "-");

@@ -25,6 +25,8 @@ void put_text(FILE *to, const char *text);
 enum { SHORT_TEXT = 48 };
 /* "4.12 ms", "812 us", "1.30 s"; "-" for values that are not above 0. */
 void format_ms(char text[SHORT_TEXT], double ms);
+/* A fraction as "3.2 %", "87 %", "110 %"; "-" when it is not above 0. */
+void format_noise(char text[SHORT_TEXT], double fraction);
 /* "12.3 s", "4 min 10 s", "3 h 2 min", "5 days". */
 void format_seconds(char text[SHORT_TEXT], double seconds);
 /* "12,345" */
