@@ -15,11 +15,14 @@ bool is_terminal(FILE *to) {
     return isatty(fileno(to)) == 1;
 }
 
-static bool coloured(FILE *to) {
-    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-    if (no_color != NULL && *no_color != '\0')
-        return false;
+bool takes_escapes(FILE *to) {
+    const char *term = getenv("TERM");
     return term != NULL && strcmp(term, "dumb") != 0 && is_terminal(to);
+}
+
+static bool coloured(FILE *to) {
+    const char *no_color = getenv("NO_COLOR");
+    return (no_color == NULL || *no_color == '\0') && takes_escapes(to);
 }
 
 const char *style_on(FILE *to, style which) {

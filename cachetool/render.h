@@ -14,6 +14,8 @@ const char *style_on(FILE *to, style which);
 /* The sequence that ends it; "" likewise. */
 const char *style_off(FILE *to);
 bool is_terminal(FILE *to);
+/* A terminal that understands escape sequences: TERM is set and not "dumb". */
+bool takes_escapes(FILE *to);
 
 /* Text without control characters, bidirectional overrides and broken UTF-8; at most `columns` characters (0: all), cut with "...". */
 void put_safe(FILE *to, const char *text, size_t columns);
