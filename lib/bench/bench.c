@@ -355,7 +355,7 @@ static void refuse_start(hone__bench *bench, const cJSON *reply) {
     hone__reply_error(reply, &told);
     const char *message = hone__json_string(cJSON_GetObjectItemCaseSensitive(reply, "error"), "message");
     char text[480];
-    hone__bench_clean(text, sizeof text, message != NULL ? message : told.reason);
+    hone__text_clean_line(text, sizeof text, message != NULL ? message : told.reason);
     (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s", text);
 }
 

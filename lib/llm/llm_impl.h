@@ -6,6 +6,7 @@
 #include "limit.h"
 #include "process.h"
 #include "transcript.h"
+#include "utf8.h"
 
 /* Used where only a key is configured.  The one place to change them; HONE_LLM_MODEL overrides. */
 #define HONE_LLM_MODEL_OPENAI "gpt-5.2"
@@ -143,7 +144,6 @@ hone_status hone__mailbox_poll(hone__mailbox *mailbox, uint32_t timeout_ms, hone
 
 /* ---- text (llm_text.c) ---------------------------------------------------------------------------------------------- */
 
-bool hone__utf8_valid(const char *text, size_t bytes);
 /* Append text with every byte that is not UTF-8 replaced by U+FFFD. */
 void hone__utf8_append(hone__buf *out, const char *text);
 /* System text and messages as one readable text. */

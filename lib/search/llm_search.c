@@ -5,6 +5,7 @@
 #include "local_search.h"
 #include "log.h"
 #include "transcript.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -231,9 +232,7 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
         return;
     }
     if (bytes > ECHO_BYTES) { /* at a character's beginning */
-        bytes = ECHO_BYTES;
-        while (bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
-            bytes--;
+        bytes = hone__utf8_cut(text, ECHO_BYTES);
         text[bytes] = '\0';
     }
     strategy->report.rejected += talk->parsed.rejection_count;

@@ -4,6 +4,7 @@
 #define HONE_SPEC_READ_H
 
 #include "kernel.h"
+#include "utf8.h"
 
 #define HONE_POINTER_BYTES 160u /* longest JSON pointer in a message; longer ones end in "..." */
 
@@ -61,7 +62,6 @@ hone_status hone__want_expr(const hone__reader *reader, const cJSON *item, const
 /* A file named by the spec: its text, whole, UTF-8 without NUL. */
 hone_status hone__want_file(const hone__reader *reader, const hone__where *at, const char *path, size_t max, char **text,
                             char **resolved);
-bool hone__is_utf8(const char *text, size_t bytes, size_t *bad);
 
 /* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c, kernel_macros.c) ---- */
 hone_status hone__read_sizes(const hone__reader *reader, const cJSON *sizes);

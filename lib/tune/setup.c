@@ -71,7 +71,7 @@ hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *pr
 
 hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
                                const char *ordinal, bool peaks, hone_error *err) {
-    hone__bench_options options = {.device = ordinal,
+    hone__bench_options options = {.device = ordinal != NULL && ordinal[0] != '\0' ? ordinal : NULL,
                                    .measure_peaks = peaks,
                                    .budget_ms = MEASURE_MS,
                                    .compile_s = kernel->compile_s,
@@ -118,6 +118,17 @@ hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const 
     hone_status status = hone__device_from_hello(out, cJSON_GetObjectItemCaseSensitive(hello, "device"), NULL, err);
     if (status == HONE_OK)
         status = hone__key_identify_device(*out);
+    if (status == HONE_OK && name != NULL) {
+        char *ordinal = hone__strdup(name);
+        if (ordinal == NULL)
+            status = hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the device");
+        hone__free((*out)->ordinal);
+        (*out)->ordinal = ordinal;
+    }
+    if (status != HONE_OK) {
+        hone_device_free(*out);
+        *out = NULL;
+    }
     hone__bench_close(bench);
     return status;
 }
