@@ -126,6 +126,12 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
         }
         if (*out == NULL)
             status = no_memory(err);
+        else if (lstat(*out, &info) == 0 && S_ISDIR(info.st_mode)) /* before a side file is made for it */
+            status = hone__fail_os(err, HONE_E_IO, "cache", EISDIR, "%s is a folder; name a file in it", *out);
+    }
+    if (status != HONE_OK) {
+        hone__free(*out);
+        *out = NULL;
     }
     free(real); /* from realpath: the C library's heap */
     hone__free(dir);
@@ -169,9 +175,7 @@ hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_o
         if (code == ELOOP)
             return hone__fail_os(err, HONE_E_UNSAFE, "cache", code, "%s is a symbolic link; name the file itself", path);
         return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot open %s: %s%s", path, strerror(code),
-                             code == EACCES || code == EROFS ? "; make it yours to read and write, or set HONE_CACHE to another file"
-                             : code == EISDIR                ? "; name a file in it"
-                                                             : "");
+                             code == EACCES || code == EROFS ? "; make it yours to read and write, or set HONE_CACHE to another file" : "");
     }
     hone_status status = HONE_OK;
     if (fstat(opened, &info) != 0)
