@@ -62,8 +62,11 @@ static void times_table(const cJSON *result) {
     double noise = json_number_at(result, "noise", 0), speedup = json_number_at(result, "speedup", 0);
     format_ms(default_text, json_number_at(result, "default_ms", 0));
     format_ms(best_text, json_number_at(result, "time_ms", 0));
-    if (noise > 0)
-        (void)snprintf(noise_text, sizeof noise_text, "+-%.2g %%", noise * 100);
+    if (noise > 0) {
+        char percent[SHORT_TEXT];
+        format_noise(percent, noise);
+        (void)snprintf(noise_text, sizeof noise_text, "+-%.40s", percent);
+    }
     if (speedup > 0)
         (void)snprintf(speedup_text, sizeof speedup_text, "%.2fx", speedup);
     table t;

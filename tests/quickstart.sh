@@ -10,7 +10,7 @@ cd "$root"
 echo "Building ..."
 log=$root/build/quickstart.log
 mkdir -p "$root/build"
-if ! { cmake --preset release && cmake --build --preset release --target hone_tool; } > "$log" 2>&1; then
+if ! { cmake --preset release && cmake --build --preset release --target hone_tool hone_pages; } > "$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "quickstart.sh: the build failed; the whole log is $log" >&2
     exit 1

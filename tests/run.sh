@@ -1,11 +1,11 @@
 #!/bin/sh
-# run.sh: build and run all tests: gcc, clang, AddressSanitizer with UndefinedBehaviorSanitizer, and ThreadSanitizer (thread tests only), all
-# with warnings as errors.  Says which tests were skipped and why.  usage: tests/run.sh [PRESET ...]
+# run.sh: build and run all tests: gcc, clang, the release build (preset strict), AddressSanitizer with UndefinedBehaviorSanitizer, and
+# ThreadSanitizer (thread tests only), all with warnings as errors.  Says which tests were skipped and why.  usage: tests/run.sh [PRESET ...]
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 sh "$root/tests/packages.sh"
 cd "$root"
-[ $# -gt 0 ] || set -- debug clang asan tsan
+[ $# -gt 0 ] || set -- debug clang strict asan tsan
 
 jobs=$(nproc 2> /dev/null || echo 2)
 passed=0

@@ -110,6 +110,8 @@ static cJSON *parse_copy(const char *text, size_t bytes, size_t *end, bool *no_m
 hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const char *label, hone_error *err) {
     *out = NULL;
     (void)pthread_once(&hook_once, hook_cjson);
+    if (bytes == 0)
+        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON: it is empty", label);
     const char *fault = find_fault(text, bytes);
     if (fault == too_deep)
         return hone__fail(err, HONE_E_JSON, "json", "%s: nested deeper than %d levels", label, HONE_LIMIT_JSON_DEPTH);

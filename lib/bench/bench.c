@@ -310,7 +310,8 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
         hone__channel_drain_stderr(&bench->channel);
     hone__channel_tail(&bench->channel, tail, sizeof tail);
     (void)snprintf(reason, sizeof reason, "%s%s%s", what, tail[0] != '\0' ? "; its stderr: " : "", tail);
-    hone__log(HONE_LOG_WARN, "bench", "%s", reason);
+    /* Before the first hello the caller fails with this very text; saying it twice helps nobody. */
+    hone__log(bench->hello == NULL ? HONE_LOG_DEBUG : HONE_LOG_WARN, "bench", "%s", reason);
     hone__channel_close(&bench->channel);
     fault_jobs(bench->queue, bench->queue_count, in_flight, outcome, reason);
     for (uint32_t i = 0; i < bench->known_count; i++) {

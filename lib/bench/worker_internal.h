@@ -176,6 +176,8 @@ typedef struct hone__worker {
 typedef void hone__launch_fn(void *const *args);
 
 /* worker_sandbox.c */
+/* Where its folder is made: $TMPDIR, else /tmp. */
+const char *hone__worker_temporary(void);
 bool hone__worker_dir_make(hone__worker *worker);
 void hone__worker_dir_remove(const char *path);
 void hone__worker_cores_choose(hone__worker *worker);

@@ -72,11 +72,13 @@ static void janitor_start(hone__worker *worker) {
     worker->janitor_fd = ends[1];
 }
 
-bool hone__worker_dir_make(hone__worker *worker) {
+const char *hone__worker_temporary(void) {
     const char *base = getenv("TMPDIR");
-    if (base == NULL || base[0] != '/' || strlen(base) > 128)
-        base = "/tmp";
-    (void)snprintf(worker->dir, sizeof worker->dir, "%s/hone-worker-XXXXXX", base);
+    return base == NULL || base[0] != '/' || strlen(base) > 128 ? "/tmp" : base;
+}
+
+bool hone__worker_dir_make(hone__worker *worker) {
+    (void)snprintf(worker->dir, sizeof worker->dir, "%s/hone-worker-XXXXXX", hone__worker_temporary());
     if (mkdtemp(worker->dir) == NULL) {
         worker->dir[0] = '\0';
         return false;

@@ -192,7 +192,7 @@ bool hone__surrogate_fit(hone__surrogate *surrogate, const hone__config *config,
 }
 
 void hone__surrogate_predict(const hone__surrogate *surrogate, const hone__config *config, double *mean, double *deviation) {
-    double likeness[HONE_SURROGATE_POINTS], whitened[HONE_SURROGATE_POINTS];
+    double likeness[HONE_SURROGATE_POINTS] = {0}, whitened[HONE_SURROGATE_POINTS];
     double value = 0, variance = 1.0;
     for (uint32_t i = 0; i < surrogate->count; i++) {
         likeness[i] = hone__surrogate_likeness(surrogate, config, &surrogate->config[i]);

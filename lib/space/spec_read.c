@@ -289,7 +289,8 @@ hone_status hone__want_file(const hone__reader *reader, const hone__where *at, c
     else if (status == HONE_E_NOMEM)
         status = hone__mistake_nomem(reader);
     else
-        status = hone__mistake(reader, at, "%.260s; paths are relative to the spec's folder", inner.message);
+        status = hone__mistake(reader, at, "%.260s%s", inner.message,
+                               status == HONE_E_NOTFOUND ? "; paths are relative to the spec's folder" : "");
     if (status != HONE_OK) {
         hone__free(*text);
         *text = NULL;

@@ -1,5 +1,6 @@
 """The scripts of README.md on machines that are not this one: packages.sh with made-up package tools in PATH; .ci/run; shell syntax."""
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -7,6 +8,7 @@ import tempfile
 import unittest
 
 SOURCE_DIR = os.environ["HONE_SOURCE_DIR"]
+BUILD_DIR = os.environ["HONE_BUILD_DIR"]
 SCRIPTS = ["tests/packages.sh", "tests/quickstart.sh", "tests/run.sh"]
 
 
@@ -94,6 +96,18 @@ class ScriptTest(unittest.TestCase):
         for name in SCRIPTS:
             done = subprocess.run(["/bin/sh", "-n", os.path.join(SOURCE_DIR, name)], capture_output=True, text=True, timeout=30)
             self.assertEqual((done.returncode, done.stderr), (0, ""), name)
+
+    def test_quickstart_builds_what_is_installed(self):
+        """Its last line names `cmake --install`, which builds nothing."""
+        with open(os.path.join(SOURCE_DIR, "tests/quickstart.sh"), encoding="utf-8") as file:
+            targets = re.search(r"--target ([\w ]+);", file.read()).group(1).split()
+        with open(os.path.join(BUILD_DIR, "cmake_install.cmake"), encoding="utf-8") as file:
+            wanted = re.findall(re.escape(BUILD_DIR) + r"/((?:man|completion)/[\w.-]+|hone|libhone\.a)\"", file.read())
+        self.assertGreater(len(wanted), 10)
+        made = subprocess.run(["ninja", "-C", BUILD_DIR, "-t", "commands", *targets], capture_output=True, text=True, timeout=60)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        words = set(made.stdout.split())
+        self.assertEqual([name for name in wanted if name not in words], [])
 
     def test_ci_runs_the_command_of_the_readme(self):
         with open(os.path.join(SOURCE_DIR, "README.md"), encoding="utf-8") as file:
