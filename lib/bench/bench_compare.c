@@ -332,6 +332,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         for (uint32_t i = 0; counted && i < m->count; i++)
             m->have[i] += !m->out[i] && !m->far[i];
         m->blocks += counted;
+        if (still_in(m) == 0)
+            break; /* the last ones failed in this very block: there is no fastest */
         if (counted)
             leave_far_ones(m, fastest(m));
         if (counted && m->blocks == looks[next_look]) {
