@@ -30,7 +30,7 @@ for line in sys.stdin:
     request = json.loads(line)
     op, reply = request["op"], {"id": request["id"], "ok": True}
     if op == "hello":
-        reply.update(protocol=1, compare=MODE == "dies", device={"kind": "slide-rule", "identity": {"digits": 3}})
+        reply.update(protocol=1, compare=MODE in ("dies", "refuses"), device={"kind": "slide-rule", "identity": {"digits": 3}})
     elif op == "compile":
         reply["handle"] = len(handles)
         handles.append(request["config"]["T"])
@@ -44,20 +44,22 @@ for line in sys.stdin:
         else:
             reply["samples_ns"] = [100.0 + 40 * abs(value - 20)] * 9
     elif op == "compare":
-        if first_time("interrupted"):
+        if MODE == "dies" and first_time("interrupted"):
             os.kill(os.getppid(), signal.SIGKILL)
             os._exit(1)
         reply["samples_ns"] = [[100.0 + 40 * abs(handles[handle] - 20)] * request["rounds"] for handle in request["handles"]]
+        if MODE == "refuses":
+            reply = {"id": request["id"], "ok": False, "error": {"code": "crash", "message": "no paper", "handle": request["handles"][0]}}
     print(json.dumps(reply), flush=True)
 '''
 
 
 class FinalistsTest(CommandTest):
-    def tune(self, mode):
+    def tune(self, mode, *words):
         self.write("evaluator.py", EVALUATOR)
         spec = {"hone": 1, "name": "rule", "language": "external", "evaluator": [sys.executable, "./evaluator.py", mode], "args": [],
                 "params": {"T": {"kind": "range", "min": 1, "max": 24}}}
-        return self.run_hone("tune", self.write("rule.json", spec), "--cache", self.cache, "--json", "--search", "exhaustive")
+        return self.run_hone("tune", self.write("rule.json", spec), "--cache", self.cache, "--json", *(words or ("--search", "exhaustive")))
 
     def test_an_evaluator_that_dies_after_a_resume_costs_no_finalist(self):
         self.assertEqual(self.tune("dies").returncode, -9)
@@ -80,6 +82,22 @@ class FinalistsTest(CommandTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         result = json.loads(done.stdout)
         self.assertEqual((result["config"], result["default_ms"]), ({"T": 15}, 0))  # the best that was never measured twice
+
+    def test_a_comparison_that_is_refused_says_why(self):
+        done = self.tune("refuses")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual(result["config"], {"T": 20})
+        self.assertIn("no paper", result["warning"])
+
+    def test_a_transcript_that_cannot_be_written_is_in_the_answer(self):
+        notes = self.write("notes.txt", "not a transcript\n")
+        answer = """echo '{"configs": [{"T": 19}, {"T": 20}]}'"""
+        done = self.tune("plain", "--search", "llm", "--llm-command", answer, "--transcript", notes)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not a transcript", json.loads(done.stdout)["warning"])
+        with open(notes, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "not a transcript\n")
 
 
 if __name__ == "__main__":
