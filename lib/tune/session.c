@@ -205,8 +205,11 @@ static void transcribe(hone__tuning *tuning, const hone__exchange *exchange) {
                                    .provider = hone__provider_name(hone__llm_provider(tuning->llm)),
                                    .model = hone__llm_model(tuning->llm)};
     hone_error err;
-    if (!there && hone__transcript_append(path, &line, &err) != HONE_OK)
-        hone__log(HONE_LOG_WARN, "tune", "the transcript is not written: %s", err.message);
+    if (there || hone__transcript_append(path, &line, &err) == HONE_OK)
+        return;
+    if (tuning->warning[0] == '\0')
+        (void)snprintf(tuning->warning, sizeof tuning->warning, "the transcript is not written: %.200s", err.message);
+    hone__log(HONE_LOG_WARN, "tune", "the transcript is not written: %s", err.message);
 }
 
 static int recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {
