@@ -2,7 +2,7 @@
  * cache, the author's seeds and a few draws are measured meanwhile.  The next request leaves when most of a reply's batch is measured, so
  * that model and device work at the same time.  When the model has given what it has (or fails, and that is allowed), local search takes the rest. */
 #include "alloc.h"
-#include "local_search.h"
+#include "lfbo.h"
 #include "log.h"
 #include "transcript.h"
 
@@ -20,7 +20,7 @@ typedef struct conversation {
     char *initial;              /* first user message */
     char *last_reply;           /* "" before the first */
     hone__parsed_reply parsed;  /* of the last reply: its rejections go into the next prompt */
-    hone__local *local;         /* NULL unless local search may go on */
+    hone__lfbo *lfbo;         /* NULL unless local search may go on */
     uint32_t exchange;          /* index of the next request */
     uint32_t batch_first, batch_end; /* results queued from the last reply */
     uint32_t stagnant, empty;
@@ -251,19 +251,19 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     if (options->llm == NULL || hone__llm_provider(options->llm) == HONE_PROVIDER_NONE)
         return hone__fail(err, HONE_E_NOMODEL, "search",
                           "no model is configured: set HONE_LLM_PROVIDER and HONE_LLM_MODEL (and a key), HONE_LLM_COMMAND or HONE_LLM_MAILBOX, "
-                          "or use --search local");
+                          "or use --search lfbo");
     conversation *talk = hone__alloc(sizeof *talk);
     strategy->state = talk;
     if (talk == NULL)
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the conversation");
     talk->last_reply = hone__strdup("");
-    talk->local = options->fall_back ? hone__local_new(strategy->space) : NULL;
+    talk->lfbo = options->fall_back ? hone__lfbo_new(strategy->space) : NULL;
     hone__buf buf;
     hone__buf_init(&buf, HONE_LIMIT_PROMPT_BYTES);
     hone__prompt_input input = input_of(strategy, NULL);
     hone__prompt_initial(&buf, &input);
     talk->initial = hone__buf_take(&buf);
-    if (talk->initial == NULL || talk->last_reply == NULL || (options->fall_back && talk->local == NULL))
+    if (talk->initial == NULL || talk->last_reply == NULL || (options->fall_back && talk->lfbo == NULL))
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the prompt");
     if (options->rounds_max == 0)
         end_rounds(strategy, "rounds: none allowed");
@@ -281,7 +281,7 @@ static void llm_close(hone__strategy *strategy) {
     if (talk->in_flight && talk->recalled == NULL)
         hone__llm_cancel(strategy->options.llm);
     hone__parsed_reply_clear(&talk->parsed);
-    hone__local_free(talk->local);
+    hone__lfbo_free(talk->lfbo);
     hone__free(talk->recalled);
     hone__free(talk->initial);
     hone__free(talk->last_reply);
@@ -297,7 +297,7 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     }
     if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
         return HONE_ASK_WAIT_MODEL;
-    if (talk->over && talk->local != NULL && !hone__local_stagnant(strategy) && hone__local_propose(talk->local, strategy, wanted) > 0)
+    if (talk->over && talk->lfbo != NULL && !hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
         return HONE_ASK_MORE;
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }

@@ -108,7 +108,7 @@ class TuneModelTest(CommandTest):
         with Server(handler, self.certificates.context()) as server:
             self.model(server)
             self.assertIn("404", self.tune(5))
-            result = json.loads(self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--search", "local", "--max-trials", "10",
+            result = json.loads(self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--search", "lfbo", "--max-trials", "10",
                                             timeout=120).stdout)
             self.assertGreater(result["resumed"], 0)
 

@@ -2,7 +2,7 @@
  * model go as search/llm_search.c says, with recorded replies in place of a model. */
 #include "alloc.h"
 #include "key.h"
-#include "local_search.h"
+#include "lfbo.h"
 #include "strategy_impl.h"
 
 #include <math.h>
@@ -111,7 +111,7 @@ static double drive(const fixture *f, const char *name, uint64_t seed, uint32_t 
 }
 
 static void test_strategy__same_seed_gives_same_course(void **state) {
-    static const char *const names[] = {"random", "exhaustive", "local"};
+    static const char *const names[] = {"random", "exhaustive", "lfbo"};
     for (size_t i = 0; i < 3; i++) {
         uint64_t a, b, c;
         (void)drive(*state, names[i], 7, 90, &a);
@@ -125,7 +125,7 @@ static void test_strategy__same_seed_gives_same_course(void **state) {
 static void test_strategy__local_beats_random_and_nears_the_optimum(void **state) {
     double local = 0, random = 0;
     for (uint64_t seed = 1; seed <= 6; seed++) {
-        local += drive(*state, "local", seed, 80, NULL) / 6;
+        local += drive(*state, "lfbo", seed, 80, NULL) / 6;
         random += drive(*state, "random", seed, 80, NULL) / 6;
     }
     print_message("mean best of 80 trials: local %.1f, random %.1f, optimum 1000\n", local, random);
@@ -137,7 +137,7 @@ static void test_strategy__small_space_is_exhausted_without_repetition(void **st
     (void)state;
     static const char text[] = "{\"hone\":1,\"name\":\"tiny\",\"language\":\"external\",\"evaluator\":[\"/bin/true\"],\"sizes\":{\"N\":64},"
                                "\"params\":{\"A\":{\"kind\":\"range\",\"min\":0,\"max\":5},\"D\":{\"kind\":\"bool\"}},\"constraints\":[\"A != 4\"]}";
-    static const char *const names[] = {"random", "exhaustive", "local"};
+    static const char *const names[] = {"random", "exhaustive", "lfbo"};
     for (size_t n = 0; n < 3; n++) {
         fixture f = {0};
         load(&f, text);
@@ -228,7 +228,7 @@ static void go(course *c, hone__strategy *strategy, uint32_t trials_max) {
             continue;
         c->trials++;
         c->model_trials += strncmp(proposal.proposer, "model:", 6) == 0;
-        c->local_trials += strcmp(proposal.proposer, "local") == 0;
+        c->local_trials += strcmp(proposal.proposer, "lfbo") == 0;
         hone__measurement result = measure(&proposal.config);
         assert_int_equal(hone__strategy_tell(strategy, &proposal.config, &result), HONE_OK);
     }
