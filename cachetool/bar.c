@@ -17,6 +17,9 @@ static struct {
     char phase[48];
     double plain_at_s, drawn_at_ms;
     uint32_t trials;
+    bool timing;            /* the rate is taken from the first trial that was measured now, so that starting up does not count */
+    double timing_from_s;
+    uint32_t timing_from;
 } bar;
 
 static double now_ms(void) {
@@ -30,7 +33,7 @@ void bar_begin(const invocation *in, const volatile int *cancel) {
     memset(&bar, 0, sizeof bar);
     bar.cancel = cancel;
     bar.on = !in->settings.quiet;
-    bar.live = bar.on && is_terminal(stderr);
+    bar.live = bar.on && takes_escapes(stderr);
     bar.verbose = in->settings.verbose;
     bar.drawn_at_ms = -REDRAW_MS;
     bar.plain_at_s = -PLAIN_EVERY_S;
@@ -53,7 +56,7 @@ uint32_t bar_trials(void) {
 
 static size_t terminal_columns(void) {
     struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 4)
         return size.ws_col;
     return 80;
 }
@@ -68,8 +71,13 @@ static void format_clock(char *text, size_t bytes, double seconds) {
 static double time_left(const hone_progress *p) {
     double left = -1;
     uint32_t fresh = p->trials > p->resumed ? p->trials - p->resumed : 0;
-    if (fresh > 0 && p->trials_max >= p->trials)
-        left = p->elapsed_s / fresh * (p->trials_max - p->trials);
+    if (!bar.timing && fresh > 0) {
+        bar.timing = true;
+        bar.timing_from_s = p->elapsed_s;
+        bar.timing_from = fresh;
+    }
+    if (bar.timing && fresh >= bar.timing_from + 3 && p->trials_max >= p->trials)
+        left = (p->elapsed_s - bar.timing_from_s) / (fresh - bar.timing_from) * (p->trials_max - p->trials);
     if (p->max_time_s > 0) {
         double limit = p->max_time_s > p->elapsed_s ? p->max_time_s - p->elapsed_s : 0;
         left = left < 0 || limit < left ? limit : left;
@@ -100,7 +108,7 @@ static void describe(char *text, size_t bytes, const hone_progress *p) {
 }
 
 static void draw(const hone_progress *p) {
-    enum { BAR_CELLS = 20 };
+    enum { BAR_CELLS = 20, BAR_CELLS_LEAST = 6 };
     double now = now_ms();
     if (now - bar.drawn_at_ms < REDRAW_MS && bar.shown && strcmp(p->phase, bar.phase) == 0)
         return;
@@ -110,13 +118,19 @@ static void draw(const hone_progress *p) {
     double done = p->trials_max > 0 ? (double)p->trials / p->trials_max : 0;
     if (p->max_time_s > 0 && p->elapsed_s / p->max_time_s > done)
         done = p->elapsed_s / p->max_time_s;
-    int full = done >= 1 ? BAR_CELLS : (int)(done * BAR_CELLS);
-    memset(cells, '.', BAR_CELLS);
-    memset(cells, '#', (size_t)full);
-    cells[BAR_CELLS] = '\0';
-    (void)snprintf(line, sizeof line, "[%s] %s  %s", cells, text, p->phase);
+    /* In a narrow terminal the words matter more than the bar. */
+    size_t columns = terminal_columns() - 1, words = strlen(text) + 2 + strlen(p->phase) + 3;
+    size_t room = columns < words ? 0 : columns - words < BAR_CELLS ? columns - words : BAR_CELLS;
+    size_t full = done >= 1 ? room : (size_t)(done * (double)room);
+    memset(cells, '.', room);
+    memset(cells, '#', full);
+    cells[room] = '\0';
+    if (room >= BAR_CELLS_LEAST)
+        (void)snprintf(line, sizeof line, "[%s] %s  %s", cells, text, p->phase);
+    else
+        (void)snprintf(line, sizeof line, "%s  %s", text, p->phase);
     fprintf(stderr, "\r\x1b[K");
-    put_safe(stderr, line, terminal_columns() - 1);
+    put_safe(stderr, line, columns);
     fflush(stderr);
     bar.shown = true;
 }

@@ -34,7 +34,7 @@ static void print_measured(const char *title, const cJSON *list) {
         char told[200];
         (void)snprintf(number, sizeof number, "%d", ++index);
         format_ms(time_text, json_number_at(item, "time_ms", 0));
-        (void)snprintf(noise, sizeof noise, "%.2g %%", json_number_at(item, "noise", 0) * 100);
+        format_noise(noise, json_number_at(item, "noise", 0));
         (void)snprintf(told, sizeof told, "%.30s%s%.80s", outcome != NULL ? outcome : "ok", reason != NULL && reason[0] != '\0' ? ": " : "",
                        reason != NULL ? reason : "");
         table_row(&t, (const char *const[]){number, time_text, noise, told, by, config});

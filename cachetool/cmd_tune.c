@@ -62,8 +62,11 @@ static void times_table(const cJSON *result) {
     double noise = json_number_at(result, "noise", 0), speedup = json_number_at(result, "speedup", 0);
     format_ms(default_text, json_number_at(result, "default_ms", 0));
     format_ms(best_text, json_number_at(result, "time_ms", 0));
-    if (noise > 0)
-        (void)snprintf(noise_text, sizeof noise_text, "+-%.2g %%", noise * 100);
+    if (noise > 0) {
+        char percent[SHORT_TEXT];
+        format_noise(percent, noise);
+        (void)snprintf(noise_text, sizeof noise_text, "+-%.40s", percent);
+    }
     if (speedup > 0)
         (void)snprintf(speedup_text, sizeof speedup_text, "%.2fx", speedup);
     table t;
@@ -189,12 +192,16 @@ static int finish(const invocation *in, const inputs *what, const char *json) {
     return EXIT_CODE_OK;
 }
 
-/* What a failed tuning leaves behind, said plainly. */
+/* What an ended tuning leaves behind, said plainly; an interruption even with --quiet. */
 static void say_kept(const invocation *in, hone_status status) {
-    if (status == HONE_E_CANCELLED)
-        fprintf(stderr, "Interrupted. Everything measured so far (%u trials) is kept; the same command goes on from there.\n", bar_trials());
-    else if (bar_trials() > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
-        remark(in, "Everything measured so far (%u trials) is kept; the same command goes on from there.", bar_trials());
+    uint32_t trials = bar_trials();
+    if (status == HONE_E_CANCELLED && trials == 0)
+        fprintf(stderr, "Interrupted before anything was measured.\n");
+    else if (status == HONE_E_CANCELLED)
+        fprintf(stderr, "Interrupted. Everything measured so far (%u trial%s) is kept; the same command goes on from there.\n", trials,
+                trials == 1 ? "" : "s");
+    else if (trials > 0 && exit_code_of(status) >= EXIT_CODE_ENVIRONMENT)
+        remark(in, "Everything measured so far (%u trial%s) is kept; the same command goes on from there.", trials, trials == 1 ? "" : "s");
 }
 
 int cmd_tune(const invocation *in) {

@@ -29,7 +29,7 @@ const option_spec option_table[OPT_COUNT] = {
                   "Seed of everything random (1): the same seed and the same measurements propose the same configs."},
     [OPT_FORCE] = {"force", 'f', VALUE_NONE, NULL, NULL, 0, 0, FIELD(force),
                    "Tune although the cache has an exact answer, and measure afresh."},
-    [OPT_LLM_PROVIDER] = {"llm-provider", 0, VALUE_CHOICE, "NAME", "openai|chat|anthropic|command|mailbox|replay", 0, 0,
+    [OPT_LLM_PROVIDER] = {"llm-provider", 0, VALUE_CHOICE, "NAME", "openai|chat|anthropic|command|mailbox|replay|none", 0, 0,
                           FIELD(llm_provider), "How the model is reached; else $HONE_LLM_PROVIDER, else by what is configured."},
     [OPT_LLM_MODEL] = {"llm-model", 0, VALUE_TEXT, "NAME", NULL, 0, 0, FIELD(llm_model), "The model; else $HONE_LLM_MODEL."},
     [OPT_LLM_API_BASE] = {"llm-api-base", 0, VALUE_TEXT, "URL", NULL, 0, 0, FIELD(llm_api_base),

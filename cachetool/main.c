@@ -2,6 +2,7 @@
 #include "inputs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,16 @@ static void name_worker(void) {
         return;
     path[length] = '\0';
     (void)setenv("HONE_WORKER", path, 0);
+}
+
+/* A closed stdin, stdout or stderr would be the number of the next file that is opened, and our talk would be written into the cache.
+ * What is open for the wrong direction stands in for them, so that using them still fails. */
+static bool hold_standard_files(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    }
+    return true;
 }
 
 /* Output that did not arrive is a failure, however well the rest went. */
@@ -38,6 +49,8 @@ static int unknown_command(const char *word) {
 }
 
 int main(int argc, char **argv) {
+    if (!hold_standard_files())
+        return EXIT_CODE_ENVIRONMENT;
     if (argc >= 2 && strcmp(argv[1], "worker") == 0)
         return hone_worker_main(argc, argv);
     /* A reader that goes away (`hone ls | head`), or an evaluator that dies, is an error to handle and not our end. */

@@ -307,6 +307,10 @@ bool options_parse(invocation *in, int argc, char **argv) {
         char room[64];
         return refuse(in, "\"%s\" is one argument too many", shown(in->operand[in->command->operands_max], room, sizeof room));
     }
+    for (size_t i = 0; i < in->operand_count; i++) {
+        if (in->operand[i][0] == '\0')
+            return refuse(in, "%s must not be empty", in->command->operands);
+    }
     if (in->settings.quiet && in->settings.verbose)
         return refuse(in, "--quiet and --verbose exclude each other");
     return true;

@@ -15,11 +15,14 @@ bool is_terminal(FILE *to) {
     return isatty(fileno(to)) == 1;
 }
 
-static bool coloured(FILE *to) {
-    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-    if (no_color != NULL && *no_color != '\0')
-        return false;
+bool takes_escapes(FILE *to) {
+    const char *term = getenv("TERM");
     return term != NULL && strcmp(term, "dumb") != 0 && is_terminal(to);
+}
+
+static bool coloured(FILE *to) {
+    const char *no_color = getenv("NO_COLOR");
+    return (no_color == NULL || *no_color == '\0') && takes_escapes(to);
 }
 
 const char *style_on(FILE *to, style which) {
@@ -118,6 +121,13 @@ void format_ms(char text[SHORT_TEXT], double ms) {
         i++;
     double value = ms * units[i].factor;
     (void)snprintf(text, SHORT_TEXT, "%.*f %s", digits_after_point(value), value, units[i].unit);
+}
+
+void format_noise(char text[SHORT_TEXT], double fraction) {
+    if (!(fraction > 0) || !isfinite(fraction))
+        (void)snprintf(text, SHORT_TEXT, "-");
+    else
+        (void)snprintf(text, SHORT_TEXT, fraction < 0.995 ? "%.2g %%" : "%.0f %%", fraction * 100);
 }
 
 void format_seconds(char text[SHORT_TEXT], double seconds) {

@@ -14,6 +14,8 @@ const char *style_on(FILE *to, style which);
 /* The sequence that ends it; "" likewise. */
 const char *style_off(FILE *to);
 bool is_terminal(FILE *to);
+/* A terminal that understands escape sequences: TERM is set and not "dumb". */
+bool takes_escapes(FILE *to);
 
 /* Text without control characters, bidirectional overrides and broken UTF-8; at most `columns` characters (0: all), cut with "...". */
 void put_safe(FILE *to, const char *text, size_t columns);
@@ -25,6 +27,8 @@ void put_text(FILE *to, const char *text);
 enum { SHORT_TEXT = 48 };
 /* "4.12 ms", "812 us", "1.30 s"; "-" for values that are not above 0. */
 void format_ms(char text[SHORT_TEXT], double ms);
+/* A fraction as "3.2 %", "87 %", "110 %"; "-" when it is not above 0. */
+void format_noise(char text[SHORT_TEXT], double fraction);
 /* "12.3 s", "4 min 10 s", "3 h 2 min", "5 days". */
 void format_seconds(char text[SHORT_TEXT], double seconds);
 /* "12,345" */

@@ -235,7 +235,7 @@ HONE_API const char *hone_match_name(hone_match match);
 typedef struct hone_answer hone_answer;
 
 /** The best known config.  Always answers when the default is valid for the problem: a damaged or busy cache degrades to a
- *  worse tier.  `cache` MAY be NULL (then the default).  Errors: HONE_E_ARG, HONE_E_CONFIG (not even the default is valid). */
+ *  worse tier.  `cache` MAY be NULL (then the default).  The kernel MUST outlive the answer.  Errors: HONE_E_ARG, HONE_E_CONFIG (not even the default is valid). */
 HONE_API HONE_NODISCARD hone_status hone_lookup(hone_answer **out, const hone_cache *cache, const hone_kernel *kernel,
                                                 const hone_device *device, const hone_problem *problem, hone_error *err);
 HONE_API void hone_answer_free(hone_answer *answer);

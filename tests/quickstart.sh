@@ -10,7 +10,7 @@ cd "$root"
 echo "Building ..."
 log=$root/build/quickstart.log
 mkdir -p "$root/build"
-if ! { cmake --preset release && cmake --build --preset release --target hone_tool; } > "$log" 2>&1; then
+if ! { cmake --preset release && cmake --build --preset release --target hone_tool hone_pages; } > "$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "quickstart.sh: the build failed; the whole log is $log" >&2
     exit 1
@@ -20,8 +20,8 @@ hone=$root/build/release/hone
 spec=$root/tests/kernels/conv2d.json
 # The local search, although a model may be configured here: a first try should not spend anybody's tokens.
 echo
-echo "\$ hone tune tests/kernels/conv2d.json --search local --max-time 25"
-"$hone" tune "$spec" --search local --max-time 25 "$@"
+echo "\$ hone tune tests/kernels/conv2d.json --search lfbo --max-time 25"
+"$hone" tune "$spec" --search lfbo --max-time 25 "$@"
 echo
 echo "\$ hone lookup tests/kernels/conv2d.json"
 "$hone" lookup "$spec"

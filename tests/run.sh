@@ -1,11 +1,11 @@
 #!/bin/sh
-# run.sh: build and run all tests: gcc, clang, AddressSanitizer with UndefinedBehaviorSanitizer, and ThreadSanitizer (thread tests only), all
-# with warnings as errors.  Says which tests were skipped and why.  usage: tests/run.sh [PRESET ...]
+# run.sh: build and run all tests: gcc, clang, the release build (preset strict), AddressSanitizer with UndefinedBehaviorSanitizer, and
+# ThreadSanitizer (thread tests only), all with warnings as errors.  Says which tests were skipped and why.  usage: tests/run.sh [PRESET ...]
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 sh "$root/tests/packages.sh"
 cd "$root"
-[ $# -gt 0 ] || set -- debug clang asan tsan
+[ $# -gt 0 ] || set -- debug clang strict asan tsan
 
 jobs=$(nproc 2> /dev/null || echo 2)
 passed=0
@@ -37,8 +37,7 @@ for preset in "$@"; do
     *) prefix="" ;;
     esac
     # shellcheck disable=SC2086 # the prefix is words
-    $prefix ctest --preset "$preset" -j 2 > "$log" 2>&1 || true
-    cat "$log"
+    $prefix ctest --preset "$preset" -j 2 2>&1 | tee "$log"
     # "97% tests passed, 1 tests failed out of 40"; "No tests were found!!!"
     counts=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\).*/\1 \2/p' "$log" | tail -n 1)
     if [ -z "$counts" ]; then

@@ -1,6 +1,6 @@
 #include "json.h"
 #include "alloc.h"
-#include "limits.h"
+#include "limit.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -14,24 +14,34 @@ static void hook_cjson(void) {
 
 static pthread_once_t hook_once = PTHREAD_ONCE_INIT;
 
-/* What cJSON would let pass: nesting beyond ours (it recurses, up to 1000 levels), and \u0000, which would end its strings early, so that
- * two different names look the same.  NULL: nothing wrong. */
 static const char too_deep[] = "nested too deep";
 
+/* The end of the string that begins before `at`; *nul when it holds \u0000. */
+static size_t string_end(const char *text, size_t bytes, size_t at, bool *nul) {
+    *nul = false;
+    for (; at < bytes && text[at] != '"'; at++) {
+        if (text[at] != '\\')
+            continue;
+        *nul = *nul || (bytes - at > 5 && memcmp(text + at + 1, "u0000", 5) == 0);
+        at++;
+    }
+    return at;
+}
+
+/* What cJSON would let pass: nesting beyond ours (it recurses, up to 1000 levels), and \u0000 in a member's name, which would end the name
+ * early, so that two different ones look the same.  (In a value it ends the text early, which does no harm.)  NULL: nothing wrong. */
 static const char *find_fault(const char *text, size_t bytes) {
     int depth = 0;
-    bool in_string = false;
     for (size_t i = 0; i < bytes; i++) {
         char c = text[i];
-        if (in_string) {
-            if (c == '\\' && bytes - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
-                return "a string holds \\u0000";
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
+        if (c == '"') {
+            bool nul;
+            i = string_end(text, bytes, i + 1, &nul);
+            size_t next = i + 1;
+            while (nul && next < bytes && (text[next] == ' ' || text[next] == '\t' || text[next] == '\n' || text[next] == '\r'))
+                next++;
+            if (nul && next < bytes && text[next] == ':')
+                return "a member's name holds \\u0000";
         } else if (c == '{' || c == '[') {
             if (++depth > HONE_LIMIT_JSON_DEPTH)
                 return too_deep;
@@ -100,6 +110,8 @@ static cJSON *parse_copy(const char *text, size_t bytes, size_t *end, bool *no_m
 hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const char *label, hone_error *err) {
     *out = NULL;
     (void)pthread_once(&hook_once, hook_cjson);
+    if (bytes == 0)
+        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON: it is empty", label);
     const char *fault = find_fault(text, bytes);
     if (fault == too_deep)
         return hone__fail(err, HONE_E_JSON, "json", "%s: nested deeper than %d levels", label, HONE_LIMIT_JSON_DEPTH);

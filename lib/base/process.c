@@ -50,6 +50,20 @@ static void close_others(int report_fd) {
     }
 }
 
+/* Drop what a compiler or an evaluator has no use for.  In place: the child may not allocate. */
+static void drop_keys(void) {
+    static const char ending[] = "_API_KEY";
+    char **to = environ;
+    for (char **from = environ; from != NULL && *from != NULL; from++) {
+        size_t name = strcspn(*from, "=");
+        bool key = name >= sizeof ending - 1 && strncmp(*from + name - (sizeof ending - 1), ending, sizeof ending - 1) == 0;
+        if (!key)
+            *to++ = *from;
+    }
+    if (to != NULL)
+        *to = NULL;
+}
+
 /* Runs in the child, between fork and exec: async-signal-safe calls only.  Reports an errno, negative when it came from chdir. */
 static _Noreturn void become(const char *const *argv, const char *cwd, const hone__process_limits *limits, const int fds[3],
                              int report_fd, pid_t parent) {
@@ -73,6 +87,8 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
         set_limit(RLIMIT_CPU, limits->cpu_s);
         apply_affinity(limits);
     }
+    if (limits == NULL || !limits->keep_keys)
+        drop_keys();
     struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
     bool there = cwd == NULL || chdir(cwd) == 0;

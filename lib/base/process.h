@@ -20,8 +20,9 @@ typedef struct hone__process_limits {
     uint32_t cpu_s;        /* RLIMIT_CPU; 0: none */
     int cpu_pin;           /* run on this core only; -1: anywhere */
     int cpu_avoid;         /* run on every core but this; -1: anywhere */
+    bool keep_keys;        /* let it see variables that end in _API_KEY; evaluators and compilers have no use for them */
 } hone__process_limits;
-#define HONE_PROCESS_LIMITS_NONE {0, 0, 0, -1, -1}
+#define HONE_PROCESS_LIMITS_NONE {0, 0, 0, -1, -1, false}
 
 /* Start argv[0] (searched in PATH when it has no slash) in folder `cwd` (NULL: ours).  The child gets its own process group,
  * dies with us (PDEATHSIG), has default signal dispositions, and only fds 0, 1, 2. */

@@ -4,7 +4,7 @@
 #define HONE_TRIAL_H
 
 #include "hone.h"
-#include "limits.h"
+#include "limit.h"
 
 #define HONE_OUTCOME_MAP(X)                                                                                  \
     X(OK, "ok")                           /* timed; right, or unchecked */                                   \

@@ -310,7 +310,8 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
         hone__channel_drain_stderr(&bench->channel);
     hone__channel_tail(&bench->channel, tail, sizeof tail);
     (void)snprintf(reason, sizeof reason, "%s%s%s", what, tail[0] != '\0' ? "; its stderr: " : "", tail);
-    hone__log(HONE_LOG_WARN, "bench", "%s", reason);
+    /* Before the first hello the caller fails with this very text; saying it twice helps nobody. */
+    hone__log(bench->hello == NULL ? HONE_LOG_DEBUG : HONE_LOG_WARN, "bench", "%s", reason);
     hone__channel_close(&bench->channel);
     fault_jobs(bench->queue, bench->queue_count, in_flight, outcome, reason);
     for (uint32_t i = 0; i < bench->known_count; i++) {
@@ -328,7 +329,7 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
         (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s failed %u times in a row; the last time: %.300s",
                          bench->command[0], bench->restarts, reason);
     else
-        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s: %.400s", bench->command[0], reason);
+        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s: %.400s", bench->command[0], reason);
 }
 
 static void fault_ended(hone__bench *bench) {
@@ -343,7 +344,7 @@ static void fault_ended(hone__bench *bench) {
         hone__sleep_ms(2);
     }
     const char *when = bench->phase == HONE_PHASE_GREETING ? " during hello" : bench->phase == HONE_PHASE_PREPARING ? " during prepare" : "";
-    (void)snprintf(what, sizeof what, "the evaluator %s%s", how, when);
+    (void)snprintf(what, sizeof what, "the evaluator %s%s%s", strncmp(how, "killed", 6) == 0 ? "was " : "", how, when);
     hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
 }
 
@@ -354,7 +355,7 @@ static void refuse_start(hone__bench *bench, const cJSON *reply) {
     hone__reply_error(reply, &told);
     const char *message = hone__json_string(cJSON_GetObjectItemCaseSensitive(reply, "error"), "message");
     char text[480];
-    hone__bench_clean(text, sizeof text, message != NULL ? message : told.reason);
+    hone__text_clean_line(text, sizeof text, message != NULL ? message : told.reason);
     (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s", text);
 }
 
@@ -474,8 +475,11 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
         hone__job *job = find_request(bench, (uint64_t)id);
         if (job != NULL) {
             take_job(bench, job, reply);
+        } else if ((uint64_t)id < bench->next_request) {
+            /* Answered already: no config in flight is to blame, and nothing is lost. */
+            hone__log(HONE_LOG_WARN, "bench", "the evaluator replied to id %lld a second time", (long long)id);
         } else {
-            (void)snprintf(what, sizeof what, "the evaluator replied to id %lld, which is not in flight", (long long)id);
+            (void)snprintf(what, sizeof what, "the evaluator replied to id %lld, which it was never sent", (long long)id);
             hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
         }
     }
@@ -575,12 +579,13 @@ hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_e
     bench->known_count = 0;
     if (bench->phase == HONE_PHASE_READY)
         bench->phase = HONE_PHASE_IDLE;
-    bool asked = false;
+    cJSON_Delete(bench->control_reply);
+    bench->control_reply = NULL;
+    uint32_t before = bench->restarts;
     while (bench->phase != HONE_PHASE_READY) {
         HONE_TRY(hone__bench_pump(bench, 1000, err));
-        bool failed = asked && (bench->phase == HONE_PHASE_IDLE || bench->phase == HONE_PHASE_DOWN);
-        asked = asked || bench->phase == HONE_PHASE_PREPARING;
-        if (failed || (bench->phase == HONE_PHASE_IDLE && bench->control_reply != NULL)) {
+        bool died = bench->phase == HONE_PHASE_DOWN && bench->restarts > before;
+        if (died || (bench->phase == HONE_PHASE_IDLE && bench->control_reply != NULL)) {
             if (err != NULL)
                 *err = bench->failure;
             hone__free(bench->prepare);

@@ -181,5 +181,5 @@ void hone__channel_tail(const hone__channel *channel, char *text, size_t bytes) 
     if (keep > 0)
         memcpy(raw, channel->tail + channel->tail_length - keep, keep);
     raw[keep] = '\0';
-    hone__bench_clean(text, bytes, raw);
+    hone__text_clean_line(text, bytes, raw);
 }

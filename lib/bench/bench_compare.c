@@ -149,9 +149,11 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
     hone__buf_text(&body, ",\"handles\":[");
     uint32_t listed[FINALISTS_MAX];
     uint32_t count = 0;
-    /* Another order of loading in each block: where code lands in memory is part of the noise. */
+    /* Another order of loading in each block: where code lands in memory is part of the noise, and by this order it favours each of a pair
+     * equally often (a turn, then the same turn backwards). */
     for (uint32_t k = 0; k < m->count; k++) {
-        uint32_t i = m->blocks % 2 == 0 ? (k + m->blocks) % m->count : m->count - 1 - (k + m->blocks) % m->count;
+        uint32_t turn = m->blocks / 2;
+        uint32_t i = (m->blocks % 2 == 0 ? k + turn : m->count - 1 - k + turn) % m->count;
         if (m->out[i] || m->far[i])
             continue;
         hone__buf_printf(&body, "%s%lld", count > 0 ? "," : "", (long long)m->job[i]->handle);
@@ -185,7 +187,8 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
 /* One block for an evaluator without `compare`: one short measurement of each, in changing order. */
 static hone_status block_in_turn(match *m, bool *counted, hone_error *err) {
     for (uint32_t k = 0; k < m->count; k++) {
-        uint32_t i = (k + m->blocks) % m->count;
+        uint32_t turn = m->blocks / 2;
+        uint32_t i = (m->blocks % 2 == 0 ? k + turn : m->count - 1 - k + turn) % m->count;
         if (m->out[i] || m->far[i])
             continue;
         hone__job *job = m->job[i];
@@ -226,8 +229,8 @@ static double ratio_of(const match *m, uint32_t a, uint32_t b, double *scratch, 
 
 static uint32_t fastest(const match *m) {
     uint32_t best = UINT32_MAX;
-    double least = INFINITY;
-    static const double none = INFINITY;
+    double least = HUGE_VAL;
+    static const double none = HUGE_VAL;
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
         if (m->out[i] || m->far[i])
@@ -247,7 +250,7 @@ static void leave_far_ones(match *m, uint32_t best) {
     for (uint32_t k = 0; k < m->blocks; k++)
         worst = m->value[best][k] > worst ? m->value[best][k] : worst;
     for (uint32_t i = 0; i < m->count; i++) {
-        double least = INFINITY;
+        double least = HUGE_VAL;
         for (uint32_t k = 0; k < m->have[i]; k++)
             least = m->value[i][k] < least ? m->value[i][k] : least;
         if (i == best || m->out[i] || m->far[i] || m->blocks < 2 || !(least > 1.25 * worst))
@@ -282,7 +285,7 @@ static void conclude(match *m, uint32_t best) {
     for (uint32_t i = 0; i < m->count; i++) {
         double scratch[BLOCKS_MAX];
         uint32_t wins, decided;
-        value[i] = INFINITY;
+        value[i] = HUGE_VAL;
         if (m->out[i])
             continue;
         hone__measurement *result = &m->finalist[i].result;
@@ -341,6 +344,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         if (spent_ms > options->budget_ms * (m->blocks < looks[0] ? 1.5 : 1.0))
             break;
     }
+    if (m->blocks == 0 && idle > 0)
+        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
     return HONE_OK;
 }
 
@@ -370,8 +375,8 @@ static void conclude_untried(match *m) {
     for (uint32_t i = 0; i < m->count; i++) {
         m->finalist[i].rank = 0;
         for (uint32_t k = 0; k < m->count; k++) {
-            double mine = m->out[i] ? (double)INFINITY : m->finalist[i].result.median_ns;
-            double theirs = m->out[k] ? (double)INFINITY : m->finalist[k].result.median_ns;
+            double mine = m->out[i] ? HUGE_VAL : m->finalist[i].result.median_ns;
+            double theirs = m->out[k] ? HUGE_VAL : m->finalist[k].result.median_ns;
             m->finalist[i].rank += theirs < mine || (!(theirs > mine) && k < i);
         }
         m->finalist[i].tied_with_best = !m->out[i] && m->finalist[i].rank != 0;

@@ -4,6 +4,7 @@
 #define HONE_BENCH_INTERNAL_H
 
 #include "bench.h"
+#include "utf8.h"
 #include "process.h"
 
 #define HONE_BENCH_PROTOCOL 1
@@ -111,8 +112,6 @@ uint32_t hone__bench_in_flight(const hone__bench *bench);
 
 /* ---- replies ---- */
 void hone__measurement_fail(hone__measurement *result, hone__outcome outcome, const char *reason);
-/* An evaluator's text as one line of printable UTF-8, cut at `bytes`. */
-void hone__bench_clean(char *to, size_t bytes, const char *from);
 /* {"error": {...}} to an outcome and a reason. */
 void hone__reply_error(const cJSON *reply, hone__measurement *result);
 /* A reply of `compile`: sets handle; false when it is not well formed (result then says how). */

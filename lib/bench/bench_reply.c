@@ -7,40 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-void hone__bench_clean(char *to, size_t bytes, const char *from) {
-    size_t length = 0;
-    bool gap = false;
-    for (const unsigned char *c = (const unsigned char *)from; *c != '\0' && length + 1 < bytes; c++) {
-        if (*c <= 0x20 || *c == 0x7f) {
-            gap = length > 0;
-            continue;
-        }
-        if (gap && length + 2 < bytes)
-            to[length++] = ' ';
-        gap = false;
-        /* Bytes that are no UTF-8 would spoil the journal's and the prompt's JSON. */
-        size_t follow = *c < 0x80 ? 0 : (*c & 0xe0) == 0xc0 && *c > 0xc1 ? 1 : (*c & 0xf0) == 0xe0 ? 2 : (*c & 0xf8) == 0xf0 && *c < 0xf5 ? 3 : 9;
-        size_t good = 0;
-        while (follow < 9 && good < follow && (c[good + 1] & 0xc0) == 0x80)
-            good++;
-        if (follow == 9 || good < follow) {
-            to[length++] = '?';
-            continue;
-        }
-        if (length + follow + 1 >= bytes)
-            break;
-        memcpy(to + length, c, follow + 1);
-        length += follow + 1;
-        c += follow;
-    }
-    to[length] = '\0';
-}
-
 void hone__measurement_fail(hone__measurement *result, hone__outcome outcome, const char *reason) {
     *result = (hone__measurement){.outcome = outcome, .compile_ms = result->compile_ms};
     if (outcome == HONE_OUTCOME_WRONG || outcome == HONE_OUTCOME_NAN)
         result->accuracy = HONE_ACCURACY_FAILED;
-    hone__bench_clean(result->reason, sizeof result->reason, reason);
+    hone__text_clean_line(result->reason, sizeof result->reason, reason);
     if (result->reason[0] == '\0')
         (void)snprintf(result->reason, sizeof result->reason, "%s, no reason given", hone__outcome_name(outcome));
 }
@@ -62,7 +33,7 @@ static void read_resources(const cJSON *reply, hone__measurement *result) {
             hone__json_print(&text, item);
     }
     if (text.status == HONE_OK && text.length > 0)
-        hone__bench_clean(result->resources, sizeof result->resources, text.data);
+        hone__text_clean_line(result->resources, sizeof result->resources, text.data);
     hone__buf_free(&text);
 }
 

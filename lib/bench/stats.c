@@ -26,8 +26,8 @@ static double median_deviation(const double *sorted, uint32_t count, double medi
     double current = 0.0;
     for (uint32_t taken = 0; taken <= count / 2; taken++) {
         previous = current;
-        double from_left = left > 0 ? median - sorted[left - 1] : (double)INFINITY;
-        double from_right = right < count ? sorted[right] - median : (double)INFINITY;
+        double from_left = left > 0 ? median - sorted[left - 1] : HUGE_VAL;
+        double from_right = right < count ? sorted[right] - median : HUGE_VAL;
         if (from_left < from_right) {
             current = from_left;
             left--;

@@ -522,7 +522,8 @@ int hone_worker_main(int argc, char **argv) {
         return 70;
     }
     if (!hone__worker_dir_make(&worker)) {
-        (void)fprintf(stderr, "hone worker: cannot create a folder in $TMPDIR or /tmp: %s\n", strerror(errno));
+        (void)fprintf(stderr, "hone worker: cannot create a folder in %s: %s; set TMPDIR to a folder of your own\n", hone__worker_temporary(),
+                      strerror(errno));
         return 4;
     }
     if (hone__device_detect(&worker.device, "cpu", NULL) != HONE_OK)

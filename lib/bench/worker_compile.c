@@ -105,7 +105,7 @@ static hone_status launch_compiler(const hone__worker *worker, hone__build *buil
     for (char **word = worker->compiler; *word != NULL; word++)
         add(list, *word);
     /* Hidden visibility lets the compiler inline the entry although the object is position-independent. */
-    static const char *const base[] = {"-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-diagnostics-color", "-s"};
+    static const char *const base[] = {"-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-s"};
     for (size_t i = 0; i < sizeof base / sizeof base[0]; i++)
         add(list, base[i]);
     if (add_defines(list, defines, store, store_bytes) != HONE_OK)
@@ -126,7 +126,11 @@ static hone_status launch_compiler(const hone__worker *worker, hone__build *buil
                                          .cpu_s = 0,
                                          .cpu_pin = -1,
                                          .cpu_avoid = worker->timing_core};
-    return hone__process_start(&build->process, list->word, worker->dir, &limits, err);
+    hone_error cause = {0};
+    if (hone__process_start(&build->process, list->word, worker->dir, &limits, &cause) != HONE_OK)
+        return hone__fail(err, HONE_E_EVALUATOR, "worker", "the C compiler does not start: %.200s; install one (gcc or clang), or name it in CC",
+                          cause.message);
+    return HONE_OK;
 }
 
 hone_status hone__build_start(hone__worker *worker, hone__build *build, const char *source_file, const cJSON *defines, const cJSON *options,
@@ -158,7 +162,15 @@ hone_status hone__build_start(hone__worker *worker, hone__build *build, const ch
 
 /* ---- its end ---- */
 
-/* The first line with an error, then the following ones; paths of the private folder are of no use to anybody. */
+/* A line that only quotes the source: "   26 | #include ..." or "      |  ^~~". */
+static bool quotes_source(const char *line) {
+    line += strspn(line, " ");
+    line += strspn(line, "0123456789");
+    line += strspn(line, " ");
+    return *line == '|';
+}
+
+/* The first line with an error, then the following ones, without quoted source: room is scarce. */
 static void first_error(const hone__build *build, char *reason, size_t bytes) {
     static const char *const marks[] = {"fatal error:", "error:", "undefined reference", "internal compiler error", "cannot find -l"};
     const char *best = NULL;
@@ -170,9 +182,16 @@ static void first_error(const hone__build *build, char *reason, size_t bytes) {
     const char *start = best != NULL ? best : build->text;
     while (start > build->text && start[-1] != '\n')
         start--;
-    (void)snprintf(reason, bytes, "%s", start);
-    for (size_t length = strlen(reason); length > 0 && reason[length - 1] == '\n'; length--)
-        reason[length - 1] = '\0';
+    size_t used = 0;
+    reason[0] = '\0';
+    while (*start != '\0' && used + 2 < bytes) {
+        size_t length = strcspn(start, "\n");
+        if (length > 0 && !quotes_source(start)) {
+            int put = snprintf(reason + used, bytes - used, "%s%.*s", used > 0 ? "\n" : "", (int)length, start);
+            used += put > 0 ? (size_t)put : 0;
+        }
+        start += length + (start[length] == '\n');
+    }
 }
 
 static void set_outcome(hone__build *build, int wait_status) {

@@ -4,7 +4,7 @@
 #define HONE_WORKER_INTERNAL_H
 
 #include "json.h"
-#include "limits.h"
+#include "limit.h"
 #include "process.h"
 #include "trial.h"
 
@@ -176,12 +176,14 @@ typedef struct hone__worker {
 typedef void hone__launch_fn(void *const *args);
 
 /* worker_sandbox.c */
+/* Where its folder is made: $TMPDIR, else /tmp. */
+const char *hone__worker_temporary(void);
 bool hone__worker_dir_make(hone__worker *worker);
 void hone__worker_dir_remove(const char *path);
 void hone__worker_cores_choose(hone__worker *worker);
 /* Start a child in a PID namespace of its own if the system allows; as fork. */
 pid_t hone__fork_contained(bool *own_namespace);
-/* In the child: no new processes, no leaving the process group. */
+/* In the child: no new processes, no signals to others, no leaving the process group. */
 void hone__deny_processes(void);
 
 /* worker_problem.c */

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* which 0: GB/s, the best of reading, copying and the triad over arrays far beyond the caches, reads and writes counted.
+/* which 0: GB/s, the best of reading (one stream, four streams), copying (plain, and past the caches) and the triad over arrays far
+ * beyond the caches, reads and writes counted.
  * which 1: GFLOP/s of independent chains of fused multiply-adds in the widest vectors that the compiler has for this machine. */
-static const char peak_source[] =
+static const char arithmetic_source[] =
     "#include <stdlib.h>\n"
     "#include <time.h>\n"
     "#include <unistd.h>\n"
@@ -29,7 +30,7 @@ static const char peak_source[] =
     "static double flops(void) {\n"
     "    double best = 0.0;\n"
     "    for (int repeat = 0; repeat < 8; repeat++) {\n"
-    "        vec a[12], m, c;\n"
+    "        vec a[12] = {{0}}, m = {0}, c = {0};\n"
     "        for (int i = 0; i < WIDTH / 4; i++) { m[i] = 0.999f; c[i] = 0.001f; for (int k = 0; k < 12; k++) a[k][i] = (float)k; }\n"
     "        const long steps = 400000;\n"
     "        double start = now();\n"
@@ -50,6 +51,36 @@ static const char peak_source[] =
     "        if (rate > best) best = rate;\n"
     "    }\n"
     "    return best;\n"
+    "}\n";
+
+static const char bandwidth_source[] =
+    "/* A store that does not read its line first, where the processor has one. */\n"
+    "#if defined(__AVX512F__)\n"
+    "#include <immintrin.h>\n"
+    "#define STREAM(to, value) _mm512_stream_ps((float *)(to), (__m512)(value))\n"
+    "#elif defined(__AVX__)\n"
+    "#include <immintrin.h>\n"
+    "#define STREAM(to, value) _mm256_stream_ps((float *)(to), (__m256)(value))\n"
+    "#elif defined(__SSE__)\n"
+    "#include <immintrin.h>\n"
+    "#define STREAM(to, value) _mm_stream_ps((float *)(to), (__m128)(value))\n"
+    "#else\n"
+    "#define STREAM(to, value) (*(to) = (value))\n"
+    "#endif\n"
+    "static void copy_past_caches(vec *to, const vec *from, size_t n) {\n"
+    "    for (size_t k = 0; k + 4 <= n; k += 4) {\n"
+    "        __builtin_prefetch((const char *)(from + k) + 2048);\n"
+    "        for (int j = 0; j < 4; j++) { vec v = from[k + j]; STREAM(to + k + j, v); }\n"
+    "    }\n"
+    "}\n"
+    "static vec read_four_streams(const vec *from, size_t n) {\n"
+    "    vec s[4] = {{0}};\n"
+    "    size_t part = n / 4;\n"
+    "    for (size_t k = 0; k < part; k++) for (int j = 0; j < 4; j++) {\n"
+    "        __builtin_prefetch((const char *)(from + j * part + k) + 1024);\n"
+    "        s[j] += from[j * part + k];\n"
+    "    }\n"
+    "    return s[0] + s[1] + s[2] + s[3];\n"
     "}\n"
     "static double bandwidth(void) {\n"
     "    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);\n"
@@ -65,7 +96,7 @@ static const char peak_source[] =
     "    size_t n = bytes / sizeof(double);\n"
     "    for (int i = 0; i < 3; i++) for (size_t k = 0; k < n; k++) x[i][k] = 1.0;\n"
     "    double best = 0.0, begin = now();\n"
-    "    for (int repeat = 0; repeat < 12 && now() - begin < 0.3; repeat++) {\n"
+    "    for (int repeat = 0; repeat < 12 && now() - begin < 0.4; repeat++) {\n"
     "        double *a = x[0], *b = x[1], *c = x[2];\n"
     "        double t0 = now();\n"
     "        for (size_t k = 0; k < n; k++) a[k] = b[k] + 0.5 * c[k];\n"
@@ -80,8 +111,13 @@ static const char peak_source[] =
     "        wide sum = s[0]; for (int j = 1; j < 8; j++) sum += s[j];\n"
     "        sink = (float)sum[0];\n"
     "        double t3 = now();\n"
-    "        double rates[3] = {3.0 * (double)bytes / (t1 - t0), 2.0 * (double)bytes / (t2 - t1), (double)bytes / (t3 - t2)};\n"
-    "        for (int i = 0; i < 3; i++) if (rates[i] * 1e-9 > best) best = rates[i] * 1e-9;\n"
+    "        copy_past_caches((vec *)b, (const vec *)a, bytes / WIDTH);\n"
+    "        double t4 = now();\n"
+    "        sink = read_four_streams((const vec *)c, bytes / WIDTH)[0];\n"
+    "        double t5 = now();\n"
+    "        double rates[5] = {3.0 * (double)bytes / (t1 - t0), 2.0 * (double)bytes / (t2 - t1), (double)bytes / (t3 - t2),\n"
+    "                           2.0 * (double)bytes / (t4 - t3), (double)bytes / (t5 - t4)};\n"
+    "        for (int i = 0; i < 5; i++) if (rates[i] * 1e-9 > best) best = rates[i] * 1e-9;\n"
     "    }\n"
     "    return best;\n"
     "}\n"
@@ -102,7 +138,8 @@ static bool write_source(const hone__worker *worker) {
     FILE *file = fopen(path, "we");
     if (file == NULL)
         return false;
-    bool whole = fwrite(peak_source, 1, sizeof peak_source - 1, file) == sizeof peak_source - 1;
+    bool whole = fwrite(arithmetic_source, 1, sizeof arithmetic_source - 1, file) == sizeof arithmetic_source - 1 &&
+                 fwrite(bandwidth_source, 1, sizeof bandwidth_source - 1, file) == sizeof bandwidth_source - 1;
     return fclose(file) == 0 && whole;
 }
 

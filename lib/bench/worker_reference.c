@@ -57,6 +57,23 @@ static hone_status run(hone__worker *worker, const hone__build *build, hone_erro
     return status;
 }
 
+/* Shared memory has small pages and is mapped in again by each child; a private copy has huge ones and is there at once. */
+static hone_status keep_privately(hone__problem *problem, hone_error *err) {
+    for (uint32_t i = 0; i < problem->arg_count; i++) {
+        hone__worker_arg *arg = &problem->arg[i];
+        hone__arena own;
+        if (arg->reference.map == NULL)
+            continue;
+        if (!hone__arena_map(&own, arg->reference.bytes, 64, false))
+            return hone__fail(err, HONE_E_NOMEM, "worker", "prepare: no memory for the reference's output %s", arg->name);
+        memcpy(own.data, arg->reference.data, own.bytes);
+        hone__arena_unmap(&arg->reference);
+        arg->reference = own;
+        hone__arena_protect(&own, false);
+    }
+    return HONE_OK;
+}
+
 hone_status hone__worker_reference(hone__worker *worker, const cJSON *reference, double *ms, hone_error *err) {
     hone__build build = {.request = 0};
     uint64_t start = hone__clock_ns();
@@ -64,7 +81,5 @@ hone_status hone__worker_reference(hone__worker *worker, const cJSON *reference,
     hone_status status = run(worker, &build, err);
     (void)unlink(build.object);
     *ms = (double)(hone__clock_ns() - start) * 1e-6;
-    for (uint32_t i = 0; i < worker->problem.arg_count; i++)
-        hone__arena_protect(&worker->problem.arg[i].reference, false);
-    return status;
+    return status == HONE_OK ? keep_privately(&worker->problem, err) : status;
 }

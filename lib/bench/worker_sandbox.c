@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the private folder ---- */
@@ -65,15 +66,19 @@ static void janitor_start(hone__worker *worker) {
         hone__worker_dir_remove(worker->dir);
         _exit(0);
     }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
     (void)close(ends[0]);
     worker->janitor_fd = ends[1];
 }
 
-bool hone__worker_dir_make(hone__worker *worker) {
+const char *hone__worker_temporary(void) {
     const char *base = getenv("TMPDIR");
-    if (base == NULL || base[0] != '/' || strlen(base) > 128)
-        base = "/tmp";
-    (void)snprintf(worker->dir, sizeof worker->dir, "%s/hone-worker-XXXXXX", base);
+    return base == NULL || base[0] != '/' || strlen(base) > 128 ? "/tmp" : base;
+}
+
+bool hone__worker_dir_make(hone__worker *worker) {
+    (void)snprintf(worker->dir, sizeof worker->dir, "%s/hone-worker-XXXXXX", hone__worker_temporary());
     if (mkdtemp(worker->dir) == NULL) {
         worker->dir[0] = '\0';
         return false;
@@ -81,6 +86,7 @@ bool hone__worker_dir_make(hone__worker *worker) {
     janitor_start(worker);
     /* The compiler's own temporary files go there too, so that a killed one leaves nothing behind. */
     (void)setenv("TMPDIR", worker->dir, 1);
+    (void)setenv("LC_ALL", "C", 1); /* errors are found by the word "error:" */
     char run[300];
     (void)snprintf(run, sizeof run, "%s/run", worker->dir);
     return mkdir(run, 0700) == 0;
@@ -184,6 +190,12 @@ void hone__deny_processes(void) {
 #ifdef FILTER_ARCH
 #define REFUSE(number, code)                                                                                 \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (code))
+#define OWN_ONLY(number, own)                                                                                \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 4),                                                     \
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),                             \
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (own), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),      \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+    const uint32_t self = (uint32_t)getpid();
     struct sock_filter program[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCH, 1, 0),
@@ -200,6 +212,14 @@ void hone__deny_processes(void) {
         REFUSE(SYS_execve, EPERM),
         REFUSE(SYS_execveat, EPERM),
         REFUSE(SYS_ptrace, EPERM),
+        REFUSE(SYS_process_vm_writev, EPERM),
+        REFUSE(SYS_pidfd_open, EPERM),
+        REFUSE(SYS_rt_sigqueueinfo, EPERM),
+        REFUSE(SYS_rt_tgsigqueueinfo, EPERM),
+        /* Without a namespace kill(-1, ...) would reach every process of this user: signals to itself only. */
+        OWN_ONLY(SYS_kill, self),
+        OWN_ONLY(SYS_tgkill, self),
+        OWN_ONLY(SYS_tkill, self),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0), /* threads are fine */
@@ -207,6 +227,7 @@ void hone__deny_processes(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
 #undef REFUSE
+#undef OWN_ONLY
     struct sock_fprog filter = {.len = (unsigned short)(sizeof program / sizeof program[0]), .filter = program};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
         (void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);

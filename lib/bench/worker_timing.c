@@ -148,7 +148,9 @@ static void *symbol(hone__slate *slate, const char *object, const char *name, vo
     if (found == NULL) {
         const char *why = dlerror();
         char text[400];
-        (void)snprintf(text, sizeof text, "cannot load the compiled kernel: %.300s", why != NULL ? why : "no launcher in it");
+        bool no_exec = why != NULL && strstr(why, "failed to map segment") != NULL;
+        (void)snprintf(text, sizeof text, "cannot load the compiled kernel: %.240s%s", why != NULL ? why : "no launcher in it",
+                       no_exec ? "; is that folder mounted noexec? TMPDIR names another one" : "");
         fail(slate, HONE_OUTCOME_LAUNCH_ERROR, text);
     }
     return found;

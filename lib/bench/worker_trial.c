@@ -262,8 +262,9 @@ bool hone__trial_step(hone__trial *trial, const hone__problem *problem) {
     drain(trial);
     if (trial->text_total > problem->output_bytes) {
         kill_child(trial);
+        trial->text[80] = '\0'; /* a glimpse is enough */
         conclude(trial, HONE_OUTCOME_RESOURCES, "the kernel wrote more than %llu bytes to stdout and stderr, beginning: %.100s",
-                 (unsigned long long)problem->output_bytes, (trial->text[80] = '\0', trial->text));
+                 (unsigned long long)problem->output_bytes, trial->text);
         return true;
     }
     struct pollfd done = {.fd = trial->done_fd, .events = POLLIN};

@@ -116,6 +116,21 @@ static void provenance(hone__buf *buf, const hone_answer *answer) {
         hone__buf_text(buf, ",\"roofline\":null");
 }
 
+/* An exact answer may have been measured at other sizes of the same bucket, or with another ignored size. */
+static bool measured_here(const hone_answer *answer) {
+    if (answer->match != HONE_MATCH_EXACT || answer->rank > 0)
+        return false;
+    cJSON *kept = NULL;
+    bool same = hone__json_parse(&kept, answer->source.sizes, strlen(answer->source.sizes), "record", NULL) == HONE_OK;
+    for (uint32_t i = 0; same && i < answer->query.kernel->size_count; i++) {
+        int64_t value = 0;
+        same = hone__json_int(cJSON_GetObjectItemCaseSensitive(kept, answer->query.kernel->size[i].name), &value) &&
+               value == answer->query.problem.size[i];
+    }
+    cJSON_Delete(kept);
+    return same;
+}
+
 void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
     static const char *const tiers[] = {"exact", "near_shape", "near_device"};
     hone__buf_printf(buf, "{\"match\":\"%s\",\"key\":", hone_match_name(answer->match));
@@ -132,7 +147,7 @@ void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
     number(buf, "distance", answer->distance);
     string(buf, "layer", answer->layer);
     provenance(buf, answer);
-    if (answer->has_source && (answer->match != HONE_MATCH_EXACT || answer->rank > 0))
+    if (answer->has_source && !measured_here(answer))
         from(buf, answer);
     else
         hone__buf_text(buf, ",\"from\":null");

@@ -148,10 +148,10 @@ static hone_status put_fn(hone__txn *txn, void *user, hone_error *err) {
     uint8_t bytes[HONE_ENTRY_SLOT_BYTES], failure[HONE_FAILURE_SLOT_BYTES];
     hone__slot_key slot = hone__entry_slot(call->key, bytes);
     hone__entry old;
-    hone_status status = call->replace ? HONE_E_NOTFOUND : get_entry(txn, call->key, &old);
+    hone_status status = get_entry(txn, call->key, &old);
     bool better = true;
     if (status == HONE_OK) {
-        better = hone__entry_compare(call->in, &old) < 0;
+        better = call->replace || hone__entry_compare(call->in, &old) < 0;
         hone__entry_clear(&old);
     } else if (status == HONE_E_VERSION) {
         return hone__fail(err, status, "cache", "the entry of this key in %s was written by a newer Hone and is kept", txn->store->path);

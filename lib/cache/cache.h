@@ -10,7 +10,8 @@
 /* ---- entries ---- */
 /* HONE_E_NOTFOUND is a miss; HONE_E_CORRUPT a miss with a reason (counted). */
 hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
-/* Store; the better evidence stays (hone__entry_compare) unless `replace`.  Also removes a failure of the key. */
+/* Store; the better evidence stays (hone__entry_compare) unless `replace`.  Also removes a failure of the key.  HONE_E_VERSION: an entry
+ * of a newer Hone is there, and is kept. */
 hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err);
 /* Entries of one kernel, at any problem and device, decoded into a new array (free each with hone__entry_clear, then hone__free).
  * `max` bounds it.  Damaged ones are skipped and counted. */
@@ -19,7 +20,7 @@ hone_status hone__cache_of_kernel(const hone_cache *cache, const uint8_t kernel_
 
 /* ---- journal ----
  * A session of a key is one tuning; it is identified by the key and a number.  Trials and exchanges are appended to it. */
-/* The last session of the key; HONE_E_NOTFOUND when there is none. */
+/* The last session of the key; HONE_E_NOTFOUND when there is none, or when its head is damaged (logged and counted). */
 hone_status hone__journal_last(const hone_cache *cache, const hone__key *key, uint32_t *number, hone__session *out, hone_error *err);
 /* Start number last+1, or write the state of one. */
 hone_status hone__journal_begin(hone_cache *cache, const hone__key *key, const hone__session *session, uint32_t *number, hone_error *err);
@@ -28,7 +29,7 @@ hone_status hone__journal_trial(hone_cache *cache, const hone__key *key, uint32_
                                 hone_error *err);
 hone_status hone__journal_exchange(hone_cache *cache, const hone__key *key, uint32_t number, const hone__exchange *exchange,
                                    hone_error *err);
-/* All trials in index order; all exchanges in index order. */
+/* All trials in index order; all exchanges in index order.  Damaged ones are left out and counted ("journal_corrupt"). */
 hone_status hone__journal_trials(const hone_cache *cache, const hone__key *key, uint32_t number, hone__trial **out, uint32_t *count,
                                  hone_error *err);
 hone_status hone__journal_exchanges(const hone_cache *cache, const hone__key *key, uint32_t number, hone__exchange **out,

@@ -107,8 +107,8 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
     if (status == HONE_E_NOMEM || status == HONE_E_STORE)
         return status;
     if (held && !ours)
-        return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more", (unsigned long long)owner.pid,
-                          owner.host, (long long)(owner.expires_unix_s - now));
+        return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
+                          (unsigned long long)owner.pid, owner.host, (long long)(owner.expires_unix_s - now));
     if (call->renew && !ours)
         return hone__fail(err, HONE_E_NOTFOUND, "cache", "the claim on this key is no longer ours");
     call->fresh = !ours;

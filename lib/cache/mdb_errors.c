@@ -73,7 +73,7 @@ hone_status hone__mdb_fail(hone_error *err, const hone__store *store, int code, 
     else if (status == HONE_E_FULL)
         way_out = "; raise map_bytes_max, or start a new cache";
     else if (status == HONE_E_PERM)
-        way_out = "; make it writable, open it read-only, or set HONE_CACHE";
+        way_out = "; make it yours to read and write, or set HONE_CACHE to another file";
     else if (status == HONE_E_CORRUPT)
         way_out = "; move it away, a new one is made at the next open";
     return hone__fail_os(err, status, "cache", code, "cannot %s %s: %s%s", verb, store->path, mdb_strerror(code), way_out);

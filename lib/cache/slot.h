@@ -1,4 +1,4 @@
-/* slot.h: the keys of the tables (spec/record.md section 6).  Fixed width, big-endian numbers, so that byte order is the order we want. */
+/* slot.h: the keys of the tables (spec/record.md section 7).  Fixed width, big-endian numbers, so that byte order is the order we want. */
 #ifndef HONE_SLOT_H
 #define HONE_SLOT_H
 

@@ -88,7 +88,7 @@ hone_status hone__cache_default_path(char **out, hone_error *err);
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
 /* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */
 hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_only, hone_error *err);
-/* The lock file must never be opened by us (closing it would drop LMDB's locks): look at it only. */
+/* The lock file must not be opened by us while its environment is open (closing it would drop LMDB's locks): look at it only. */
 hone_status hone__check_trusted(const char *path, bool read_only, hone_error *err);
 /* The name of a filesystem that is not safe for LMDB, by statfs' magic number; NULL when it is fine. */
 const char *hone__netfs_name(uint64_t magic);

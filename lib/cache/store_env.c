@@ -122,6 +122,24 @@ static int env_open_copy(hone__store *store, int fd) {
     return rc;
 }
 
+/* LMDB makes its lock file sparse and writes it by mmap: on a full disk that is a SIGBUS.  So its blocks are reserved first.  The one place
+ * where we open that file: closing it drops LMDB's locks in this process, and it has none here, before its environment is open. */
+static int reserve_lock_file(const hone__store *store) {
+    enum { LOCK_BYTES = (HONE_CACHE_READERS + 2) * 64 }; /* what LMDB takes; what more it needs it adds itself */
+    struct stat info;
+    int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return errno == ENOSPC || errno == EDQUOT ? errno : 0; /* the rest LMDB finds out, and says */
+    int rc = 0;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+        off_t bytes = info.st_size > LOCK_BYTES ? info.st_size : LOCK_BYTES;
+        while ((rc = fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno) == EINTR)
+            continue;
+    }
+    (void)close(fd);
+    return rc == ENOSPC || rc == EDQUOT ? rc : 0; /* filesystems without fallocate stay as they were */
+}
+
 /* The format record says whose file this is. */
 static attempt check_format(opening *o, MDB_txn *txn, MDB_dbi dbi) {
     MDB_val key = {format_slot.count, (void *)(uintptr_t)format_slot.bytes}, value;
@@ -244,8 +262,10 @@ static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
         status = hone__check_trusted(store->lock_path, store->read_only, o->err);
     if (status != HONE_OK && status != HONE_E_NOTFOUND)
         return failed(o, status);
-    int rc = env_open_patiently(store);
-    if (rc == EACCES && store->read_only)
+    int rc = reserve_lock_file(store);
+    if (rc == 0)
+        rc = env_open_patiently(store);
+    if ((rc == EACCES || rc == ENOSPC || rc == EDQUOT) && store->read_only)
         rc = env_open_copy(store, fd);
     if (rc != 0)
         return judge_mdb(o, rc, "open");
@@ -276,7 +296,7 @@ static attempt try_open(opening *o) {
     } else {
         hone__file_state state = hone__file_check(fd, o->reason, sizeof o->reason);
         if (state == HONE_FILE_NEW && store->read_only)
-            result = damaged(o, "it is empty");
+            result = failed(o, hone__fail_os(o->err, HONE_E_NOTFOUND, "cache", ENOENT, "%s is empty: nothing was stored there yet", store->path));
         else if (state == HONE_FILE_DAMAGED)
             result = ATTEMPT_DAMAGED;
         else
@@ -321,7 +341,7 @@ static hone_status set_aside(opening *o) {
 
 static attempt settle(opening *o) {
     attempt result = try_open(o);
-    if (!o->locked)
+    if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
     /* Twice at the most: a fresh file can only be damaged by somebody at work right now. */
     for (int i = 0; i < 2 && result == ATTEMPT_DAMAGED; i++) {
@@ -347,7 +367,7 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     if (result == ATTEMPT_DONE)
         return HONE_OK;
     if (result == ATTEMPT_DAMAGED)
-        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s", store->path, o.reason);
+        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; opened for writing, it is set aside and a new one started", store->path, o.reason);
     if (result == ATTEMPT_NEEDS_LOCK)
         return hone__fail(err, HONE_E_STORE, "cache", "%s keeps changing while it is opened", store->path);
     return o.status;

@@ -173,7 +173,7 @@ hone_status hone__store_acquire(hone__store **out, const char *path, const hone_
         status = share(store, options, err);
     } else {
         status = store_new(&store, path, options, err);
-        if (status == HONE_OK) {
+        if (status == HONE_OK && store != NULL) {
             store->next = registry;
             registry = store;
         }

@@ -33,7 +33,7 @@ hone_status hone__cache_default_path(char **out, hone_error *err) {
         tail = ".cache/hone/cache.hone";
     }
     if (base == NULL || base[0] != '/')
-        return hone__fail(err, HONE_E_ARG, "cache", "no place for the cache: set HONE_CACHE to a file name (neither XDG_CACHE_HOME nor HOME is an absolute path)");
+        return hone__fail(err, HONE_E_IO, "cache", "no place for the cache: set HONE_CACHE to a file name (neither XDG_CACHE_HOME nor HOME is an absolute path)");
     *out = hone__path_join(base, tail);
     return *out == NULL ? no_memory(err) : HONE_OK;
 }
@@ -87,6 +87,14 @@ static hone_status check_folder(const char *dir, bool allow_network_fs, hone_err
     return HONE_OK;
 }
 
+static hone_status make_folder(const char *dir, hone_error *err) {
+    hone_error inner = {0};
+    hone_status status = hone__mkdir_all(dir, &inner);
+    if (status == HONE_OK)
+        return HONE_OK;
+    return hone__fail_os(err, status, "cache", inner.os_code, "%.400s; set HONE_CACHE to a file in a folder of your own", inner.message);
+}
+
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err) {
     *out = NULL;
     const char *slash = strrchr(path, '/');
@@ -99,7 +107,7 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
     hone_status status = HONE_OK;
     struct stat info;
     if (create && stat(dir, &info) != 0)
-        status = hone__mkdir_all(dir, err);
+        status = make_folder(dir, err);
     char *real = status == HONE_OK ? realpath(dir, NULL) : NULL;
     if (status == HONE_OK && real == NULL) {
         int code = errno;
@@ -118,6 +126,12 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
         }
         if (*out == NULL)
             status = no_memory(err);
+        else if (lstat(*out, &info) == 0 && S_ISDIR(info.st_mode)) /* before a side file is made for it */
+            status = hone__fail_os(err, HONE_E_IO, "cache", EISDIR, "%s is a folder; name a file in it", *out);
+    }
+    if (status != HONE_OK) {
+        hone__free(*out);
+        *out = NULL;
     }
     free(real); /* from realpath: the C library's heap */
     hone__free(dir);
@@ -161,7 +175,7 @@ hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_o
         if (code == ELOOP)
             return hone__fail_os(err, HONE_E_UNSAFE, "cache", code, "%s is a symbolic link; name the file itself", path);
         return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot open %s: %s%s", path, strerror(code),
-                             code == EACCES || code == EROFS ? "; make it writable, open it read-only, or set HONE_CACHE" : "");
+                             code == EACCES || code == EROFS ? "; make it yours to read and write, or set HONE_CACHE to another file" : "");
     }
     hone_status status = HONE_OK;
     if (fstat(opened, &info) != 0)

@@ -3,7 +3,7 @@
 #include "device.h"
 #include "alloc.h"
 #include "cpu_identity.h"
-#include "limits.h"
+#include "limit.h"
 
 #include <math.h>
 #include <sched.h>
@@ -221,7 +221,7 @@ hone_status hone__device_from_hello(hone_device **out, const cJSON *device, cons
     if (made == NULL)
         return nomem(err);
     made->kind = hone__strdup(kind);
-    made->ordinal = hone__strdup(kind);
+    made->ordinal = hone__strdup(""); /* which of its devices an evaluator used is its own affair unless the caller names one */
     made->name = short_name(name != NULL && name[0] != '\0' ? name : kind);
     made->identity = cJSON_Duplicate(identity, 1);
     made->description = description != NULL ? cJSON_Duplicate(description, 1) : cJSON_CreateObject();

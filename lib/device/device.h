@@ -7,7 +7,7 @@
 struct hone_device {
     char *name;            /* for people: "AMD EPYC (2 cores)" */
     char *kind;            /* "cpu", "cuda", or what an external evaluator says */
-    char *ordinal;         /* "cpu", "cuda:0" */
+    char *ordinal;         /* "cpu", "cuda:0": what to ask an evaluator for; "": its own choice */
     cJSON *identity;       /* members sorted by name; scalars only; in the key */
     cJSON *description;    /* clocks, host, driver, toolkit, limits for the prompt; not in the key */
     double peak_gbps;      /* measured memory bandwidth, GB/s; 0 unknown.  Set from the evaluator's hello */

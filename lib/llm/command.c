@@ -75,7 +75,9 @@ hone_status hone__command_start(hone__command *command, const hone__llm_request 
         const char *const *out;
     } words = {.in = command->words};
     hone_error cause = {0};
-    hone_status status = hone__process_start(&command->process, words.out, NULL, NULL, &cause);
+    hone__process_limits limits = HONE_PROCESS_LIMITS_NONE;
+    limits.keep_keys = true; /* the command may well be a client of the provider */
+    hone_status status = hone__process_start(&command->process, words.out, NULL, &limits, &cause);
     if (status != HONE_OK)
         return hone__fail_os(err, HONE_E_PROVIDER, "llm", cause.os_code, "model command: %.300s", cause.message);
     command->running = true;
@@ -110,7 +112,8 @@ static bool drain(int fd, hone__buf *to) {
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void pump(hone__command *command, uint64_t wait_ms) {
+/* True when something was there to do. */
+static bool pump(hone__command *command, uint64_t wait_ms) {
     struct pollfd fds[3];
     nfds_t count = 0;
     if (command->out_open)
@@ -119,7 +122,8 @@ static void pump(hone__command *command, uint64_t wait_ms) {
         fds[count++] = (struct pollfd){.fd = command->process.err_fd, .events = POLLIN};
     if (command->process.in_fd >= 0)
         fds[count++] = (struct pollfd){.fd = command->process.in_fd, .events = POLLOUT};
-    if (poll(fds, count, (int)(wait_ms > 50 ? 50 : wait_ms)) > 0) {
+    bool busy = poll(fds, count, (int)(wait_ms > 50 ? 50 : wait_ms)) > 0;
+    if (busy) {
         for (nfds_t i = 0; i < count; i++) {
             if (fds[i].revents == 0)
                 continue;
@@ -135,6 +139,7 @@ static void pump(hone__command *command, uint64_t wait_ms) {
         command->exited = true;
         command->exited_ns = hone__clock_ns();
     }
+    return busy;
 }
 
 /* The end of what it said on stderr says most about why. */
@@ -174,18 +179,19 @@ static hone_status judge(hone__command *command, uint64_t now, hone__llm_reply *
 }
 
 hone_status hone__command_poll(hone__command *command, uint32_t timeout_ms, hone__llm_reply *reply, hone_error *err) {
-    uint64_t until = hone__clock_ns() + (uint64_t)timeout_ms * 1000000u;
+    uint64_t begin = hone__clock_ns();
+    uint64_t until = begin + (uint64_t)timeout_ms * 1000000u;
     reply->tries = 1;
     for (;;) {
         uint64_t now = hone__clock_ns();
-        pump(command, until > now ? (until - now) / 1000000u + 1 : 0);
+        bool busy = pump(command, until > now ? (until - now) / 1000000u + 1 : 0);
         now = hone__clock_ns();
         hone_status status = judge(command, now, reply, err);
         if (status != HONE_E_TIMEOUT) {
             hone__command_cancel(command);
             return status;
         }
-        if (now >= until)
+        if (now >= until && (!busy || now - begin >= HONE_LLM_GRACE_NS))
             return HONE_E_TIMEOUT;
     }
 }

@@ -20,9 +20,94 @@ enum {
     COMBINATIONS_MAX = 32
 };
 
+/* ---- features: what effects are told of ---- */
+
+/* One slot; or, of a permutation short enough, its whole order: then values are ranks in lexicographic order. */
+typedef struct tuned_feature {
+    const hone__param *param;
+    uint32_t slot;
+    uint32_t count; /* of values */
+    bool order;
+} tuned_feature;
+
+enum { ORDER_LENGTH_MAX = 4 };
+
+static tuned_feature feature_of_slot(const hone__space *space, uint32_t slot) {
+    const hone__param *param = &space->param[hone__space_param_of_slot(space, slot)];
+    tuned_feature one = {param, slot, param->domain.count, param->kind == HONE_KIND_PERMUTATION && param->slot_count <= ORDER_LENGTH_MAX};
+    if (one.order) {
+        one.count = 1;
+        for (uint32_t i = 2; i <= param->slot_count; i++)
+            one.count *= i;
+    }
+    return one;
+}
+
+/* The slot after the feature that begins at `slot`. */
+static uint32_t feature_end(const tuned_feature *feature) {
+    return feature->order ? feature->param->first_slot + feature->param->slot_count : feature->slot + 1;
+}
+
+static uint32_t order_rank(const uint32_t *order, uint32_t length) {
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t smaller = 0;
+        for (uint32_t j = i + 1; j < length; j++)
+            smaller += order[j] < order[i];
+        rank = rank * (length - i) + smaller;
+    }
+    return rank;
+}
+
+static void order_of_rank(uint32_t rank, uint32_t length, uint32_t *order) {
+    uint32_t digit[ORDER_LENGTH_MAX] = {0};
+    for (uint32_t i = length; i-- > 0;) {
+        digit[i] = rank % (length - i);
+        rank /= length - i;
+    }
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t value = 0;
+        for (uint32_t skip = digit[i]; (used >> value & 1u) != 0 || skip > 0; value++)
+            skip -= (used >> value & 1u) == 0;
+        order[i] = value;
+        used |= 1u << value;
+    }
+}
+
+static uint32_t feature_value(const tuned_feature *feature, const hone__config *config) {
+    if (!feature->order)
+        return config->slot[feature->slot];
+    return order_rank(&config->slot[feature->param->first_slot], feature->param->slot_count);
+}
+
+static void set_feature(const tuned_feature *feature, hone__config *config, uint32_t value) {
+    if (feature->order)
+        order_of_rank(value, feature->param->slot_count, &config->slot[feature->param->first_slot]);
+    else
+        config->slot[feature->slot] = value;
+}
+
+static void put_feature(hone__buf *buf, const hone__space *space, const tuned_feature *feature) {
+    if (feature->order)
+        hone__buf_text(buf, feature->param->name);
+    else
+        hone__text_slot(buf, space, feature->slot);
+}
+
+static void put_value(hone__buf *buf, const tuned_feature *feature, uint32_t value) {
+    if (!feature->order) {
+        hone__domain_print(buf, &feature->param->domain, value);
+        return;
+    }
+    hone__config config = {{0}};
+    set_feature(feature, &config, value);
+    hone__text_param_value(buf, feature->param, &config);
+}
+
 /* ---- effects: values one by one ---- */
 
-/* The trials whose slot lies in [low, high]. */
+/* The trials whose value lies in [low, high]. */
 typedef struct value_stats {
     uint32_t low, high;
     uint32_t timed, failed;
@@ -34,16 +119,16 @@ static int compare_doubles(const void *a, const void *b) {
     return *x < *y ? -1 : *x > *y;
 }
 
-static void fill_stats(value_stats *stats, const hone__digest *digest, uint32_t slot) {
+static void fill_stats(value_stats *stats, const hone__digest *digest, const tuned_feature *feature) {
     double unit = hone__digest_unit(digest);
     stats->timed = stats->failed = 0;
     for (uint32_t i = 0; i < digest->timed_count; i++) {
-        uint32_t index = hone__digest_timed(digest, i)->config->slot[slot];
+        uint32_t index = feature_value(feature, hone__digest_timed(digest, i)->config);
         if (index >= stats->low && index <= stats->high)
             digest->scratch[stats->timed++] = hone__digest_ns(digest, i) / unit;
     }
     for (uint32_t i = 0; i < digest->failed_count; i++) {
-        uint32_t index = digest->input->trial[digest->failed[i]].config->slot[slot];
+        uint32_t index = feature_value(feature, digest->input->trial[digest->failed[i]].config);
         stats->failed += index >= stats->low && index <= stats->high;
     }
     qsort(digest->scratch, stats->timed, sizeof digest->scratch[0], compare_doubles);
@@ -59,11 +144,11 @@ static int compare_indices(const void *a, const void *b) {
     return *x < *y ? -1 : *x > *y;
 }
 
-/* The distinct indices tried for a slot, ascending; at most DISTINCT_MAX. */
-static uint32_t distinct_indices(const hone__digest *digest, uint32_t slot, uint32_t *index) {
+/* The distinct values tried, ascending; at most DISTINCT_MAX. */
+static uint32_t distinct_indices(const hone__digest *digest, const tuned_feature *feature, uint32_t *index) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < digest->input->trial_count; i++) {
-        uint32_t value = digest->input->trial[i].config->slot[slot];
+        uint32_t value = feature_value(feature, digest->input->trial[i].config);
         uint32_t j = 0;
         while (j < count && index[j] != value)
             j++;
@@ -74,11 +159,11 @@ static uint32_t distinct_indices(const hone__digest *digest, uint32_t slot, uint
     return count;
 }
 
-static void put_stats(hone__buf *buf, const hone__domain *domain, const value_stats *stats) {
-    hone__domain_print(buf, domain, stats->low);
+static void put_stats(hone__buf *buf, const tuned_feature *feature, const value_stats *stats) {
+    put_value(buf, feature, stats->low);
     if (stats->high != stats->low) {
         hone__buf_text(buf, "..");
-        hone__domain_print(buf, domain, stats->high);
+        put_value(buf, feature, stats->high);
     }
     if (stats->timed == 0) {
         hone__buf_printf(buf, ": all %u failed", (unsigned)stats->failed);
@@ -92,24 +177,23 @@ static void put_stats(hone__buf *buf, const hone__domain *domain, const value_st
         hone__buf_printf(buf, ", %u failed", (unsigned)stats->failed);
 }
 
-static void put_slot_effects(hone__buf *buf, const hone__digest *digest, uint32_t slot, uint32_t *index) {
-    uint32_t count = distinct_indices(digest, slot, index);
+static void put_feature_effects(hone__buf *buf, const hone__digest *digest, const tuned_feature *feature, uint32_t *index) {
+    uint32_t count = distinct_indices(digest, feature, index);
     if (count < 2)
         return;
-    const hone__domain *domain = &digest->space->param[hone__space_param_of_slot(digest->space, slot)].domain;
     uint32_t groups = count < GROUPS_MAX ? count : GROUPS_MAX;
-    bool ordered = domain->type != HONE_SYMBOL_STRING;
+    bool ordered = feature->param->domain.type != HONE_SYMBOL_STRING && !feature->order;
     hone__buf_text(buf, "- ");
-    hone__text_slot(buf, digest->space, slot);
+    put_feature(buf, digest->space, feature);
     hone__buf_text(buf, " | ");
     for (uint32_t i = 0; i < groups; i++) {
-        /* Ordered values share out evenly into stretches; of strings only the first are shown. */
+        /* Ordered values share out evenly into stretches; of others only the first are shown. */
         uint32_t first = ordered ? i * count / groups : i;
         uint32_t last = ordered ? (i + 1) * count / groups - 1 : i;
         value_stats stats = {.low = index[first], .high = index[last]};
-        fill_stats(&stats, digest, slot);
+        fill_stats(&stats, digest, feature);
         hone__buf_text(buf, i > 0 ? " | " : "");
-        put_stats(buf, domain, &stats);
+        put_stats(buf, feature, &stats);
     }
     if (!ordered && groups < count)
         hone__buf_printf(buf, " | and %u more values", (unsigned)(count - groups));
@@ -124,10 +208,14 @@ void hone__feedback_effects(hone__buf *buf, const hone__digest *digest) {
         buf->status = HONE_E_NOMEM;
         return;
     }
-    for (uint32_t slot = 0; slot < digest->space->slot_count; slot++)
-        put_slot_effects(buf, digest, slot, index);
+    for (uint32_t slot = 0; slot < digest->space->slot_count;) {
+        tuned_feature one = feature_of_slot(digest->space, slot);
+        put_feature_effects(buf, digest, &one, index);
+        slot = feature_end(&one);
+    }
     if (buf->length > 0)
-        hone__buf_text(buf, "(time as a multiple of the best; other parameters vary, so these are no controlled comparisons)\n");
+        hone__buf_text(buf, "(time as a multiple of the best; other parameters vary, so these are no controlled comparisons; abandoned configs "
+                            "count with the brief, rough times that they have)\n");
     hone__free(index);
 }
 
@@ -193,6 +281,7 @@ typedef struct pair_group {
     uint32_t count;
     double mean, low, high; /* of time(to) / time(from); the mean is geometric */
     bool noise;             /* the intervals of the only pair overlap */
+    bool rough;             /* one of them was abandoned early: timed once or twice, under whatever disturbance there was */
 } pair_group;
 
 static int compare_groups(const void *a, const void *b) {
@@ -200,6 +289,8 @@ static int compare_groups(const void *a, const void *b) {
     double size_x = fabs(log(x->mean)), size_y = fabs(log(y->mean));
     if (x->noise != y->noise)
         return x->noise ? 1 : -1;
+    if (x->rough != y->rough)
+        return x->rough ? 1 : -1;
     if (size_x < size_y || size_x > size_y)
         return size_x > size_y ? -1 : 1;
     return x->first < y->first ? -1 : x->first > y->first;
@@ -216,6 +307,7 @@ static uint32_t group_pairs(const pair *pairs, uint32_t count, pair_group *out) 
             group.low = ratio < group.low ? ratio : group.low;
             group.high = ratio > group.high ? ratio : group.high;
             group.count++;
+            group.rough = group.rough || pairs[i].from_result->outcome == HONE_OUTCOME_SLOW || pairs[i].to_result->outcome == HONE_OUTCOME_SLOW;
         }
         const hone__measurement *a = group.first->from_result, *b = group.first->to_result;
         group.mean = exp(sum / group.count);
@@ -239,12 +331,10 @@ static void put_group(hone__buf *buf, const pair_group *group) {
         hone__text_number(buf, group->low, 3);
         hone__buf_text(buf, " to x");
         hone__text_number(buf, group->high, 3);
-        hone__buf_char(buf, ')');
-    } else if (group->noise) {
-        hone__buf_text(buf, " (1 pair, within noise)");
     } else {
-        hone__buf_text(buf, " (1 pair)");
+        hone__buf_text(buf, " (1 pair");
     }
+    hone__buf_text(buf, group->noise ? ", within noise)" : group->rough ? ", rough: with one abandoned early)" : ")");
     hone__buf_char(buf, '\n');
 }
 
@@ -266,76 +356,68 @@ void hone__feedback_pairs(hone__buf *buf, const hone__digest *digest) {
 
 /* ---- never tried ---- */
 
-static bool is_tried(const hone__digest *digest, uint32_t slot, uint32_t index) {
+static bool is_tried(const hone__digest *digest, const tuned_feature *feature, uint32_t value) {
     for (uint32_t i = 0; i < digest->input->trial_count; i++) {
-        if (digest->input->trial[i].config->slot[slot] == index)
+        if (feature_value(feature, digest->input->trial[i].config) == value)
             return true;
     }
     return false;
 }
 
-static bool is_sampled(const hone__digest *digest, uint32_t slot, uint32_t index) {
+static bool is_sampled(const hone__digest *digest, const tuned_feature *feature, uint32_t value) {
     for (uint32_t i = 0; i < digest->sample_count; i++) {
-        if (digest->sample[i].slot[slot] == index)
+        if (feature_value(feature, &digest->sample[i]) == value)
             return true;
     }
     return false;
 }
 
 /* Would the best config stay valid with this value alone changed? */
-static bool fits_best(const hone__digest *digest, uint32_t slot, uint32_t index) {
-    const hone__config *best = digest->best != NULL ? digest->best->config : &digest->space->base;
-    if (digest->space->param[hone__space_param_of_slot(digest->space, slot)].kind == HONE_KIND_PERMUTATION)
+static bool fits_best(const hone__digest *digest, const tuned_feature *feature, uint32_t value) {
+    if (feature->param->kind == HONE_KIND_PERMUTATION && !feature->order)
         return false; /* one element alone cannot change */
-    hone__config changed = *best;
-    changed.slot[slot] = index;
+    hone__config changed = digest->best != NULL ? *digest->best->config : digest->space->base;
+    set_feature(feature, &changed, value);
     return hone__bound_valid(digest->input->bound, &changed, NULL);
 }
 
-static void put_never_value(hone__buf *buf, const hone__digest *digest, uint32_t slot, uint32_t index) {
-    const hone__domain *domain = &digest->space->param[hone__space_param_of_slot(digest->space, slot)].domain;
-    hone__domain_print(buf, domain, index);
-    if (fits_best(digest, slot, index))
-        hone__buf_char(buf, '*');
-    else if (!is_sampled(digest, slot, index))
-        hone__buf_char(buf, '?');
-}
-
 /* A large domain: how much of it was seen, and where the widest gap is. */
-static void put_gaps(hone__buf *buf, const hone__digest *digest, uint32_t slot, uint32_t *index) {
-    const hone__domain *domain = &digest->space->param[hone__space_param_of_slot(digest->space, slot)].domain;
-    uint32_t count = distinct_indices(digest, slot, index), from = 0, to = 0;
+static void put_gaps(hone__buf *buf, const hone__digest *digest, const tuned_feature *feature, uint32_t *index) {
+    uint32_t count = distinct_indices(digest, feature, index), from = 0, to = 0;
     for (uint32_t i = 0; i <= count; i++) {
-        uint32_t low = i == 0 ? 0 : index[i - 1] + 1, high = i == count ? domain->count : index[i]; /* untried: low .. high - 1 */
+        uint32_t low = i == 0 ? 0 : index[i - 1] + 1, high = i == count ? feature->count : index[i]; /* untried: low .. high - 1 */
         if (high > low && high - low > to - from) {
             from = low;
             to = high;
         }
     }
     hone__buf_text(buf, "- ");
-    hone__text_slot(buf, digest->space, slot);
-    hone__buf_printf(buf, ": %u of %u values tried; the widest untried stretch is ", (unsigned)count, (unsigned)domain->count);
-    hone__domain_print(buf, domain, from);
-    hone__buf_text(buf, " to ");
-    hone__domain_print(buf, domain, to > from ? to - 1 : from);
+    put_feature(buf, digest->space, feature);
+    hone__buf_printf(buf, ": %u of %u values tried", (unsigned)count, (unsigned)feature->count);
+    if (to > from) {
+        hone__buf_text(buf, "; the widest untried stretch is ");
+        put_value(buf, feature, from);
+        hone__buf_text(buf, " to ");
+        put_value(buf, feature, to - 1);
+    }
     hone__buf_char(buf, '\n');
 }
 
-static void put_never(hone__buf *buf, const hone__digest *digest, uint32_t slot) {
-    const hone__domain *domain = &digest->space->param[hone__space_param_of_slot(digest->space, slot)].domain;
+static void put_never(hone__buf *buf, const hone__digest *digest, const tuned_feature *feature) {
     uint32_t shown = 0, missing = 0;
-    for (uint32_t index = 0; index < domain->count; index++) {
-        if (is_tried(digest, slot, index))
+    for (uint32_t value = 0; value < feature->count; value++) {
+        if (is_tried(digest, feature, value))
             continue;
         missing++;
         if (shown == NEVER_SHOWN)
             continue;
         if (shown == 0) {
             hone__buf_text(buf, "- ");
-            hone__text_slot(buf, digest->space, slot);
+            put_feature(buf, digest->space, feature);
         }
         hone__buf_text(buf, shown == 0 ? ": " : ", ");
-        put_never_value(buf, digest, slot, index);
+        put_value(buf, feature, value);
+        hone__buf_text(buf, fits_best(digest, feature, value) ? "*" : is_sampled(digest, feature, value) ? "" : "?");
         shown++;
     }
     if (missing > shown)
@@ -350,11 +432,13 @@ void hone__feedback_never(hone__buf *buf, const hone__digest *digest) {
         buf->status = HONE_E_NOMEM;
         return;
     }
-    for (uint32_t slot = 0; slot < digest->space->slot_count; slot++) {
-        if (digest->space->param[hone__space_param_of_slot(digest->space, slot)].domain.count <= DOMAIN_LISTED)
-            put_never(buf, digest, slot);
+    for (uint32_t slot = 0; slot < digest->space->slot_count;) {
+        tuned_feature one = feature_of_slot(digest->space, slot);
+        if (one.count <= DOMAIN_LISTED)
+            put_never(buf, digest, &one);
         else
-            put_gaps(buf, digest, slot, index);
+            put_gaps(buf, digest, &one, index);
+        slot = feature_end(&one);
     }
     if (buf->length > 0)
         hone__buf_printf(buf, "(* valid in the best config with nothing else changed; ? not in any of %u random valid configs: rare, or "

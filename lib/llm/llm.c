@@ -309,3 +309,8 @@ hone_status hone__llm_poll(hone__llm *llm, uint32_t timeout_ms, hone__llm_reply 
     llm->busy = false;
     return status;
 }
+
+void hone__llm_charge(hone__llm *llm, uint64_t tokens) {
+    if (llm != NULL)
+        llm->tokens_used += tokens;
+}

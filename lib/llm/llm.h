@@ -18,7 +18,7 @@ const char *hone__provider_name(hone__provider provider);
 /* Where answers come from; strings borrowed, NULL: from the environment (design section 10). */
 typedef struct hone__llm_options {
     const char *provider, *model, *api_base, *command, *mailbox, *replay;
-    uint32_t timeout_s;           /* one request with its retries; default 300 */
+    uint32_t timeout_s;           /* one request with its retries; default 300, for a mailbox 3600 */
     uint32_t output_tokens_max;   /* of the answer proper; room for reasoning is added; default 4096 */
     uint64_t tokens_max;          /* of all requests of this client; 0: none: a request that would begin beyond it is refused */
 } hone__llm_options;
@@ -60,8 +60,10 @@ void hone__llm_reply_clear(hone__llm_reply *reply);
 /* Start; returns at once.  HONE_E_STATE if one is under way; HONE_E_LIMIT if tokens_max is used up. */
 hone_status hone__llm_start(hone__llm *llm, const hone__llm_request *request, hone_error *err);
 /* Pump for at most timeout_ms.  HONE_E_TIMEOUT: not there yet.  Errors end the request: HONE_E_NETWORK, HONE_E_PROVIDER, HONE_E_REPLY
- * (empty, refusal, over the size limit), with one line that holds no secret. */
+ * (empty, refusal, over the size limit), with one line that holds no secret; `reply` then has no text, but tokens, tries and seconds. */
 hone_status hone__llm_poll(hone__llm *llm, uint32_t timeout_ms, hone__llm_reply *reply, hone_error *err);
 void hone__llm_cancel(hone__llm *llm);
+/* Charge tokens_max with what earlier processes used of it.  `llm` may be NULL. */
+void hone__llm_charge(hone__llm *llm, uint64_t tokens);
 
 #endif

@@ -306,8 +306,19 @@ static hone_status configure(hone__llm_config *config, const hone__llm_options *
     return configure_local(config, &g, err);
 }
 
+/* A command may print the keys that it finds in the environment as well as we can. */
+static void register_secrets(void) {
+    static const char *const names[] = {"HONE_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *secret = environment(names[i]);
+        if (secret != NULL)
+            hone__secret_add(secret);
+    }
+}
+
 hone_status hone__llm_configure(hone__llm_config *config, const hone__llm_options *options, hone_error *err) {
     static const hone__llm_options none;
+    register_secrets();
     *config = (hone__llm_config){.provider = HONE_PROVIDER_NONE};
     hone_status status = configure(config, options != NULL ? options : &none, err);
     if (status != HONE_OK)

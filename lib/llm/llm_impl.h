@@ -3,9 +3,10 @@
 #define HONE_LLM_IMPL_H
 
 #include "llm.h"
-#include "limits.h"
+#include "limit.h"
 #include "process.h"
 #include "transcript.h"
+#include "utf8.h"
 
 /* Used where only a key is configured.  The one place to change them; HONE_LLM_MODEL overrides. */
 #define HONE_LLM_MODEL_OPENAI "gpt-5.2"
@@ -18,6 +19,7 @@ enum {
     HONE_LLM_REASONING_TOKENS = 16384, /* room for thinking on top, where thinking is charged to the same limit */
     HONE_LLM_VALUE_BYTES = 4096,       /* a key, model name or URL; tokens of some gateways have 2 kB */
     HONE_LLM_ERROR_BYTES = 256,        /* of a provider's error text, in our message */
+    HONE_LLM_GRACE_NS = 5000000,       /* a poll of 0 ms goes on this long while there is something to do */
     HONE_LLM_JSON_SEPARATORS = 20000   /* commas in a reply; a real one has dozens.  Bounds memory and the check for duplicates */
 };
 
@@ -142,7 +144,6 @@ hone_status hone__mailbox_poll(hone__mailbox *mailbox, uint32_t timeout_ms, hone
 
 /* ---- text (llm_text.c) ---------------------------------------------------------------------------------------------- */
 
-bool hone__utf8_valid(const char *text, size_t bytes);
 /* Append text with every byte that is not UTF-8 replaced by U+FFFD. */
 void hone__utf8_append(hone__buf *out, const char *text);
 /* System text and messages as one readable text. */

@@ -9,41 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Length of the well-formed sequence at `text` (Unicode 15, table 3-7), 0 when there is none. */
-static size_t utf8_length(const unsigned char *text, size_t bytes) {
-    unsigned char lead = text[0];
-    if (lead < 0x80)
-        return 1;
-    size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-    if (length == 0 || length > bytes)
-        return 0;
-    unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++) {
-        if (text[i] < 0x80 || text[i] > 0xbf)
-            return 0;
-    }
-    return length;
-}
-
-bool hone__utf8_valid(const char *text, size_t bytes) {
-    const unsigned char *byte = (const unsigned char *)text;
-    for (size_t i = 0; i < bytes;) {
-        size_t length = utf8_length(byte + i, bytes - i);
-        if (length == 0)
-            return false;
-        i += length;
-    }
-    return true;
-}
-
 void hone__utf8_append(hone__buf *out, const char *text) {
-    const unsigned char *byte = (const unsigned char *)text;
     size_t bytes = strlen(text);
     for (size_t i = 0; i < bytes;) {
-        size_t length = utf8_length(byte + i, bytes - i);
+        size_t length = hone__utf8_length(text + i, bytes - i);
         if (length == 0)
             hone__buf_text(out, "\xef\xbf\xbd");
         else
@@ -106,7 +75,7 @@ void hone__excerpt(const char *text, const char *key, char *line, size_t bytes) 
     size_t used = 0;
     bool space = true; /* leading and repeated white space goes */
     for (size_t i = 0, length = strlen(copy); i < length && used + 1 < bytes;) {
-        size_t wide = utf8_length((const unsigned char *)copy + i, length - i);
+        size_t wide = hone__utf8_length(copy + i, length - i);
         unsigned char c = (unsigned char)copy[i];
         if (c <= 0x20 || c == 0x7f || (wide == 2 && c == 0xc2 && (unsigned char)copy[i + 1] < 0xa0)) {
             if (!space)

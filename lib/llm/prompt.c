@@ -69,6 +69,12 @@ static void put_strategy(hone__buf *buf, const hone__prompt_input *input) {
             hone__buf_printf(buf, "- Their %.0f combinations fit into one batch: use each (where valid) at least once.\n", combinations);
     }
     hone__buf_text(buf, "- For parameters with many values spread the batch over the range (low, middle, high), not only around the default.\n");
+    for (uint32_t i = 0; i < space->param_count; i++) {
+        if (space->param[i].kind == HONE_KIND_PERMUTATION && space->param[i].slot_count > 1) {
+            hone__buf_printf(buf, "- Let clearly different orders of %s occur, among them one that begins with each of its elements where that is valid.\n",
+                             space->param[i].name);
+        }
+    }
     bool exact;
     double valid = hone__bound_count(input->bound, &exact), raw = hone__space_raw_count(space);
     if (raw > 0 && valid / raw < 0.25) {

@@ -92,8 +92,9 @@ static void put_buffer(hone__buf *buf, const hone__arg *arg, const int64_t *size
     }
     hone__buf_printf(buf, "- %s: %s buffer of %s, shape [", arg->name, access[arg->access], hone__dtype_name(arg->dtype));
     for (uint32_t i = 0; i < arg->rank; i++) {
-        hone__buf_printf(buf, "%s%s", i > 0 ? ", " : "", hone__expr_text(arg->shape[i]));
-        if (known)
+        const char *text = hone__expr_text(arg->shape[i]);
+        hone__buf_printf(buf, "%s%s", i > 0 ? ", " : "", text);
+        if (known && strspn(text, "0123456789") != strlen(text)) /* "15 = 15" says nothing */
             hone__buf_printf(buf, " = %lld", (long long)shape[i]);
     }
     hone__buf_text(buf, "]");

@@ -102,61 +102,6 @@ void hone__sections_write(hone__buf *out, hone__sections *sections) {
         hone__redact(out->data + start); /* a key in a source or a compiler's message must not leave the machine */
 }
 
-/* ---- text from outside ---- */
-
-/* The length of the well-formed UTF-8 sequence at `text`, 0 when it is broken or must not be shown. */
-static size_t showable(const unsigned char *text, size_t left) {
-    unsigned char c = text[0];
-    if (c < 0x80)
-        return c >= 0x20 && c != 0x7f ? 1 : 0;
-    size_t length = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
-    if (length == 0 || left < length)
-        return 0;
-    uint32_t point = c & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (text[i] & 0x3fu);
-    }
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    bool broken = point < least[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff);
-    bool control = point < 0xa0 || (point >= 0x200e && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
-                   (point >= 0x2066 && point <= 0x2069) || point == 0xfeff;
-    return broken || control ? 0 : length;
-}
-
-void hone__text_clean(hone__buf *buf, const char *text, size_t max, bool one_line) {
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t count = strnlen(text, max + 4); /* enough to see whether the last character is whole */
-    bool cut = count > max;
-    size_t room = cut ? (max > 3 ? max - 3 : 0) : max;
-    size_t end = buf->length + room;
-    for (size_t i = 0; i < count && buf->length < end && buf->status == HONE_OK;) {
-        unsigned char c = bytes[i];
-        if (c == '\r') {
-            i++;
-            continue;
-        }
-        if (c == '\n' || c == '\t') {
-            hone__buf_char(buf, one_line ? ' ' : (char)c);
-            i++;
-            continue;
-        }
-        size_t length = showable(bytes + i, count - i);
-        if (length == 0) {
-            hone__buf_char(buf, '?');
-            i++;
-        } else if (buf->length + length > end) {
-            break;
-        } else {
-            hone__buf_bytes(buf, bytes + i, length);
-            i += length;
-        }
-    }
-    if (cut)
-        hone__buf_text(buf, "...");
-}
-
 static size_t count_lines(const char *from, const char *to) {
     size_t lines = 0;
     for (const char *c = from; c < to; c++)
@@ -183,8 +128,7 @@ static void put_lines(hone__buf *buf, const char *from, const char *to) {
         size_t length = end == NULL ? (size_t)(to - from) : (size_t)(end - from);
         char line[1024]; /* longer lines go piece by piece: nothing but the cleaning sees them */
         size_t piece = length < sizeof line - 1 ? length : sizeof line - 1;
-        while (piece > 0 && piece < length && ((unsigned char)from[piece] & 0xc0) == 0x80)
-            piece--; /* not in the middle of a character */
+        piece = piece < length ? hone__utf8_cut(from, piece) : piece; /* not in the middle of a character */
         if (piece == 0)
             piece = length < sizeof line - 1 ? length : sizeof line - 1;
         memcpy(line, from, piece);

@@ -4,6 +4,7 @@
 #define HONE_PROMPT_TEXT_H
 
 #include "prompt.h"
+#include "utf8.h"
 
 #define HONE_SECTIONS_MAX 24u
 
@@ -24,9 +25,6 @@ hone__buf *hone__section_add(hone__sections *sections, const char *title, uint32
 /* Append "## title" and text of each to `out`, cut to fit both the prompt limit and what `out` has left; frees them. */
 void hone__sections_write(hone__buf *out, hone__sections *sections);
 
-/* Append at most `max` bytes of text from outside, fit to be shown: control bytes, terminal escapes, direction marks and broken
- * UTF-8 become '?', carriage returns go; with one_line, line breaks and tabs become spaces.  "..." marks a cut. */
-void hone__text_clean(hone__buf *buf, const char *text, size_t max, bool one_line);
 /* A number with at most `digits` significant digits and no exponent for anything usual; the same in every locale. */
 void hone__text_number(hone__buf *buf, double value, int digits);
 /* 12.5 KiB, 3 MiB: whole numbers of bytes below 10 KiB. */

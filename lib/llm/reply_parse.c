@@ -8,14 +8,15 @@
 #include <string.h>
 #include <strings.h>
 
-enum { REJECTIONS_MAX = 64, CANDIDATES_MAX = 4096, REPAIRS_MAX = 64, SHOWN_BYTES = 160, REASON_BYTES = 400, THOUGHT_BYTES = 500 };
+enum { REJECTIONS_MAX = 64, CANDIDATES_MAX = 4096, REPAIRS_MAX = 64, SHOWN_BYTES = 160, REASON_BYTES = 400, THOUGHT_BYTES = 500,
+       STRANGERS_MAX = 2048 /* members that name no parameter, in all configs: looking for what was meant is slow */ };
 
 typedef struct intake {
     hone__parsed_reply *out;
     const hone__bound *bound;
     const hone__space *space;
     uint32_t max;
-    uint32_t candidates, repairs, rejections_lost;
+    uint32_t candidates, repairs, rejections_lost, strangers;
     bool saw_value, full, part;
     bool thought_named;   /* found under "thought" itself */
     hone_status status;   /* HONE_OK or HONE_E_NOMEM */
@@ -76,6 +77,14 @@ static void accept(intake *parse, const hone__config *config) {
 
 /* ---- one config ---- */
 
+static bool names_param(const hone__space *space, const char *name) {
+    for (uint32_t i = 0; i < space->param_count; i++) {
+        if (strcasecmp(space->param[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The same member twice: one of two equal ones goes; of different ones nobody knows which is meant. */
 static bool merge_duplicates(cJSON *object, char *reason, size_t bytes) {
     for (cJSON *a = object->child; a != NULL; a = a->next) {
@@ -132,11 +141,22 @@ static void mend_or_reject(intake *parse, const cJSON *item, const hone__config 
     accept(parse, &mended);
 }
 
-static void take_config(intake *parse, cJSON *item) {
-    char reason[160];
+/* False, with a reason, when reading the object would cost more than it can be worth. */
+static bool is_affordable(intake *parse, const cJSON *item, char *reason, size_t bytes) {
     int members = cJSON_GetArraySize(item);
     if (members > 4 * (int)HONE_LIMIT_PARAMS) {
-        (void)snprintf(reason, sizeof reason, "%d members; the space has %u parameters", members, (unsigned)parse->space->param_count);
+        (void)snprintf(reason, bytes, "%d members; the space has %u parameters", members, (unsigned)parse->space->param_count);
+        return false;
+    }
+    for (const cJSON *member = item->child; member != NULL; member = member->next)
+        parse->strangers += !names_param(parse->space, member->string);
+    (void)snprintf(reason, bytes, "too many members in this reply name no parameter");
+    return parse->strangers <= STRANGERS_MAX;
+}
+
+static void take_config(intake *parse, cJSON *item) {
+    char reason[160];
+    if (!is_affordable(parse, item, reason, sizeof reason)) {
         reject(parse, item, reason);
         return;
     }
@@ -182,14 +202,6 @@ static bool is_one_of(const char *name, const char *const *names) {
 static bool names_configs(const char *name) {
     static const char *const names[] = {"configs", "config", "configurations", "configuration", "proposals", "candidates", NULL};
     return is_one_of(name, names);
-}
-
-static bool names_param(const hone__space *space, const char *name) {
-    for (uint32_t i = 0; i < space->param_count; i++) {
-        if (strcasecmp(space->param[i].name, name) == 0)
-            return true;
-    }
-    return false;
 }
 
 static bool holds_containers(const cJSON *item) {

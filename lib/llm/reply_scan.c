@@ -2,7 +2,7 @@
  * typographic quotes, bare words, comments, missing and trailing commas, Python's constants and tuples, missing ends. */
 #include "reply_scan.h"
 
-#include "limits.h"
+#include "limit.h"
 
 #include <math.h>
 #include <string.h>

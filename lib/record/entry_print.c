@@ -4,6 +4,7 @@
 #include "layout.h"
 #include "record.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Text that was written as JSON.  It came from a file: what is not JSON is shown as a string, never pasted. */
@@ -38,6 +39,11 @@ static void print_number(hone__buf *buf, const char *name, double value) {
     hone__buf_json_double(buf, value);
 }
 
+/* 0 stands for "not known", which JSON says as null. */
+static void print_known(hone__buf *buf, const char *name, double value) {
+    print_number(buf, name, value > 0 ? value : (double)NAN);
+}
+
 static void print_text(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, ",\"%s\":", name);
     hone__buf_json_string(buf, text == NULL ? "" : text);
@@ -55,11 +61,11 @@ static double noise(double time, double low, double high) {
 
 static void print_ranked(hone__buf *buf, const hone__ranked *ranked) {
     print_json_member(buf, "config", ranked->config);
-    print_number(buf, "time_ms", ranked->time_ns / 1e6);
-    print_number(buf, "low_ms", ranked->low_ns / 1e6);
-    print_number(buf, "high_ms", ranked->high_ns / 1e6);
+    print_known(buf, "time_ms", ranked->time_ns / 1e6);
+    print_known(buf, "low_ms", ranked->low_ns / 1e6);
+    print_known(buf, "high_ms", ranked->high_ns / 1e6);
     print_number(buf, "mad_ms", ranked->mad_ns / 1e6);
-    print_number(buf, "noise", noise(ranked->time_ns, ranked->low_ns, ranked->high_ns));
+    print_known(buf, "noise", noise(ranked->time_ns, ranked->low_ns, ranked->high_ns));
     hone__buf_printf(buf, ",\"samples\":%u", ranked->samples);
 }
 
@@ -74,10 +80,10 @@ void hone__entry_print(hone__buf *buf, const hone__entry *entry) {
     hone__buf_char(buf, ',');
     print_ranked(buf, &entry->best);
     print_number(buf, "default_ms", entry->default_ns / 1e6);
-    print_number(buf, "speedup", entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0);
-    print_number(buf, "flops", entry->flops);
-    print_number(buf, "bytes", entry->bytes);
-    print_number(buf, "roofline", entry->roofline);
+    print_known(buf, "speedup", entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0);
+    print_known(buf, "flops", entry->flops);
+    print_known(buf, "bytes", entry->bytes);
+    print_known(buf, "roofline", entry->roofline);
     print_text(buf, "effort", hone__effort_name(entry->effort));
     print_text(buf, "accuracy", accuracy_name(entry->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s,\"alternatives\":[", entry->tie ? "true" : "false");
@@ -113,11 +119,11 @@ void hone__trial_print(hone__buf *buf, const hone__trial *trial) {
     print_text(buf, "proposer", trial->proposer);
     print_text(buf, "outcome", hone__outcome_name(result->outcome));
     print_text(buf, "accuracy", accuracy_name(result->accuracy));
-    print_number(buf, "time_ms", result->median_ns / 1e6);
-    print_number(buf, "low_ms", result->low_ns / 1e6);
-    print_number(buf, "high_ms", result->high_ns / 1e6);
+    print_known(buf, "time_ms", result->median_ns / 1e6);
+    print_known(buf, "low_ms", result->low_ns / 1e6);
+    print_known(buf, "high_ms", result->high_ns / 1e6);
     print_number(buf, "mad_ms", result->mad_ns / 1e6);
-    print_number(buf, "noise", noise(result->median_ns, result->low_ns, result->high_ns));
+    print_known(buf, "noise", noise(result->median_ns, result->low_ns, result->high_ns));
     hone__buf_printf(buf, ",\"samples\":%u", result->samples);
     print_number(buf, "compile_ms", result->compile_ms);
     print_number(buf, "max_error", result->max_error);

@@ -1,7 +1,8 @@
 /* layout.c: the frame around a payload (magic, versions, kind, length, checksum) and the walkers over field tables. */
 #include "layout.h"
+#include "utf8.h"
 #include "alloc.h"
-#include "limits.h"
+#include "limit.h"
 
 #include <float.h>
 #include <math.h>
@@ -34,35 +35,6 @@ double hone__record_double(double value) {
     return value > DBL_MAX ? DBL_MAX : value;
 }
 
-/* Bytes of the well-formed UTF-8 sequence at `at` (Unicode table 3-7), 0 when there is none.  NUL is refused: strings end at it. */
-static size_t utf8_sequence(const uint8_t *at, size_t left) {
-    uint8_t first = at[0];
-    if (first >= 0x01 && first <= 0x7f)
-        return 1;
-    size_t count = first >= 0xc2 && first <= 0xdf ? 2 : first >= 0xe0 && first <= 0xef ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
-    if (count == 0 || count > left)
-        return 0;
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < count; i++) {
-        if (at[i] < 0x80 || at[i] > 0xbf)
-            return 0;
-    }
-    return count;
-}
-
-static bool utf8_valid(const uint8_t *at, size_t count) {
-    for (size_t i = 0; i < count;) {
-        size_t step = utf8_sequence(at + i, count - i);
-        if (step == 0)
-            return false;
-        i += step;
-    }
-    return true;
-}
-
 /* Compilers and kernels print what they like, and a bounded copy may end within a character: a record must not be lost over it. */
 static void append_text(hone__buf *buf, const char *text, size_t limit) {
     size_t count = text == NULL ? 0 : strnlen(text, limit + 1);
@@ -78,9 +50,9 @@ static void append_text(hone__buf *buf, const char *text, size_t limit) {
     hone__buf_bytes(buf, text, count);
     if (buf->status != HONE_OK)
         return;
-    uint8_t *at = (uint8_t *)buf->data + start;
+    char *at = buf->data + start;
     for (size_t i = 0; i < count;) {
-        size_t step = utf8_sequence(at + i, count - i);
+        size_t step = hone__utf8_length(at + i, count - i);
         if (step == 0)
             at[i] = '?';
         i += step == 0 ? 1 : step;
@@ -231,7 +203,8 @@ static hone_status decode_text(cursor *from, const hone__field *field, uint8_t *
         return HONE_E_CORRUPT;
     size_t count = (size_t)get_le(length, 4);
     const uint8_t *bytes = count > field->limit ? NULL : take(from, count);
-    if (bytes == NULL || !utf8_valid(bytes, count))
+    /* NUL is refused: strings end at it. */
+    if (bytes == NULL || memchr(bytes, '\0', count) != NULL || !hone__utf8_valid((const char *)bytes, count))
         return HONE_E_CORRUPT;
     if (field->type == HONE_FIELD_ARRAY) {
         memcpy(at, bytes, count);

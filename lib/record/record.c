@@ -1,7 +1,7 @@
 /* record.c: which fields each kind of record has, in which order and with which limits (spec/record.md section 4). */
 #include "record.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 #include <string.h>
 
@@ -164,7 +164,7 @@ void hone__kernel_info_clear(hone__kernel_info *info) {
     hone__record_clear(info, &kernel_layout);
 }
 
-/* ---- the order of merge (spec/record.md section 5) ---- */
+/* ---- the order of merge (spec/record.md section 6) ---- */
 
 static bool is_valid(const hone__entry *entry) {
     return hone__record_double(entry->best.time_ns) > 0.0 && entry->accuracy != HONE_ACCURACY_FAILED;

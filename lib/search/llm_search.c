@@ -5,6 +5,7 @@
 #include "lfbo.h"
 #include "log.h"
 #include "transcript.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 enum {
     ASK_AGAIN_PERCENT = 60, /* of a batch told before the next request leaves */
     STAGNANT_ROUNDS = 2,    /* rounds with less than half a percent of gain before it stops */
-    EMPTY_ROUNDS = 2        /* rounds without one new config before it stops */
+    EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
+    ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
 
 typedef struct conversation {
@@ -217,16 +219,21 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
     hone__free(talk->last_reply);
     talk->last_reply = text;
     talk->in_flight = false;
+    size_t bytes = strlen(text);
     strategy->report.tokens_in += tokens_in;
     strategy->report.tokens_out += tokens_out;
     strategy->report.model_seconds += seconds;
     hone__parsed_reply_clear(&talk->parsed);
     hone_error err = {0};
-    hone_status status = hone__reply_parse(&talk->parsed, text, strlen(text), strategy->options.bound,
+    hone_status status = hone__reply_parse(&talk->parsed, text, bytes, strategy->options.bound,
                                            2 * strategy->options.configs_per_round, &err);
     if (status != HONE_OK) {
         fail_model(strategy, &err);
         return;
+    }
+    if (bytes > ECHO_BYTES) { /* at a character's beginning */
+        bytes = hone__utf8_cut(text, ECHO_BYTES);
+        text[bytes] = '\0';
     }
     strategy->report.rejected += talk->parsed.rejection_count;
     if (talk->parsed.count == 0 && !talk->repairing) {
@@ -316,6 +323,44 @@ static hone_status llm_learn(hone__strategy *strategy, uint32_t result) {
     return HONE_OK;
 }
 
+static hone_status record_reply(hone__strategy *strategy, const hone__llm_reply *reply, hone_error *err) {
+    const hone__exchange_log *log = strategy->options.log;
+    const conversation *talk = strategy->state;
+    if (log == NULL)
+        return HONE_OK;
+    hone_status status = log->record(log->user, talk->exchange - 1, NULL, reply->text, reply->tokens_in, reply->tokens_out, reply->seconds,
+                                     strategy->told);
+    return status == HONE_OK ? HONE_OK : hone__fail(err, status, "search", "cannot record the reply: %s", hone_status_text(status));
+}
+
+/* HONE_E_TIMEOUT while there is no answer; else what came of it is in the conversation's state. */
+static hone_status poll_model(hone__strategy *strategy, uint32_t timeout_ms) {
+    conversation *talk = strategy->state;
+    hone__llm_reply reply = {0};
+    hone_error failure = {0};
+    hone_status status = hone__llm_poll(strategy->options.llm, timeout_ms, &reply, &failure);
+    if (status == HONE_E_TIMEOUT)
+        return status;
+    talk->in_flight = false;
+    if (status == HONE_OK)
+        status = record_reply(strategy, &reply, &failure);
+    if (status == HONE_OK) {
+        char *text = reply.text;
+        reply.text = NULL;
+        take_reply(strategy, text, reply.tokens_in, reply.tokens_out, reply.seconds);
+    } else {
+        strategy->report.tokens_in += reply.tokens_in; /* a failed request costs, too */
+        strategy->report.tokens_out += reply.tokens_out;
+        strategy->report.model_seconds += reply.seconds;
+        if (status == HONE_E_REPLY && !talk->repairing) /* empty, refused, not text: one more chance */
+            ask_next(strategy, failure.message);
+        else
+            fail_model(strategy, &failure);
+    }
+    hone__llm_reply_clear(&reply);
+    return HONE_OK;
+}
+
 static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_error *err) {
     conversation *talk = strategy->state;
     if (talk->in_flight && talk->recalled != NULL) {
@@ -323,27 +368,9 @@ static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_
         talk->recalled = NULL;
         take_reply(strategy, text, talk->recalled_in, talk->recalled_out, talk->recalled_s);
     } else if (talk->in_flight) {
-        hone__llm_reply reply = {0};
-        hone_error failure = {0};
-        hone_status status = hone__llm_poll(strategy->options.llm, timeout_ms, &reply, &failure);
+        hone_status status = poll_model(strategy, timeout_ms);
         if (status == HONE_E_TIMEOUT)
             return status;
-        talk->in_flight = false;
-        const hone__exchange_log *log = strategy->options.log;
-        if (status == HONE_OK && log != NULL) {
-            status = log->record(log->user, talk->exchange - 1, NULL, reply.text, reply.tokens_in, reply.tokens_out, reply.seconds,
-                                 strategy->told);
-            if (status != HONE_OK)
-                (void)hone__fail(&failure, status, "search", "cannot record the reply: %s", hone_status_text(status));
-        }
-        if (status == HONE_OK) {
-            char *text = reply.text;
-            reply.text = NULL;
-            take_reply(strategy, text, reply.tokens_in, reply.tokens_out, reply.seconds);
-        } else {
-            fail_model(strategy, &failure);
-        }
-        hone__llm_reply_clear(&reply);
     }
     if (talk->failure.code == 0)
         return HONE_OK;

@@ -116,7 +116,11 @@ hone_status hone__strategy_open(hone__strategy **out, const char *name, const ho
     if (impl == NULL)
         return hone__fail(err, HONE_E_ARG, "search", "no search strategy \"%.32s\"; there are auto, lfbo, llm, random, exhaustive", name);
     hone__strategy *strategy = hone__alloc(sizeof *strategy);
-    if (strategy == NULL || (strategy->options = *options, strategy->space = hone__bound_space(options->bound), !grow(strategy))) {
+    if (strategy != NULL) {
+        strategy->options = *options;
+        strategy->space = hone__bound_space(options->bound);
+    }
+    if (strategy == NULL || !grow(strategy)) {
         hone__strategy_close(strategy);
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for strategy %s", name);
     }

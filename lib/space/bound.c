@@ -21,7 +21,8 @@ static void say_value(hone__text *text, const hone__space *space, uint32_t slot,
 
 static void say_constraint(hone__text *text, const hone__space *space, const hone__constraint *constraint, const int64_t *sizes,
                            const hone__config *config, const char *wrong) {
-    hone__say(text, "%.240s", hone__expr_text(constraint->expr));
+    const char *expr = hone__expr_text(constraint->expr);
+    hone__say(text, "%.*s%s", hone__text_cut(expr, 240), expr, strlen(expr) > 240 ? " ..." : "");
     if (wrong != NULL)
         hone__say(text, " cannot be evaluated (%s)", wrong);
     else
@@ -40,7 +41,7 @@ static void say_constraint(hone__text *text, const hone__space *space, const hon
         said++;
     }
     if (constraint->why != NULL)
-        hone__say(text, " (%.160s)", constraint->why);
+        hone__say(text, " (%.*s)", hone__text_cut(constraint->why, 160), constraint->why);
 }
 
 /* A config that no reader can have made; the reason is for programmers. */
@@ -286,24 +287,29 @@ static hone_status check_sizes(const hone__bound *bound, hone_error *err) {
     return HONE_OK;
 }
 
-static hone_status bind_group(hone__bound *bound, hone__group *group, uint64_t *budget, hone__draft *draft, hone__rng *rng,
-                              bool base_valid, hone_error *err) {
+static hone_status expand_group(hone__bound *bound, hone__group *group, uint64_t *budget, hone__draft *draft, hone_error *err) {
     uint32_t empty = UINT32_MAX;
     if (!group->free && !hone__group_expand(group, draft, budget, &empty))
         return hone__fail(err, HONE_E_NOMEM, "space", "out of memory");
-    if (empty != UINT32_MAX) {
-        const hone__level *level = &group->level[empty];
-        HONE_ASSERT(level->check_count + level->partial_count > 0);
-        uint32_t which = level->check_count > 0 ? level->check[0] : level->partial_count > 0 ? level->partial[0].constraint : 0;
-        const hone__constraint *constraint = &bound->space->constraint[which];
-        return nothing_valid(bound, constraint, group->level_count == 1 ? " for any value" : " together with the others", err);
-    }
-    hone__found found = hone__group_measure(group, rng, draft);
+    if (empty == UINT32_MAX)
+        return HONE_OK;
+    const hone__level *level = &group->level[empty];
+    HONE_ASSERT(level->check_count + level->partial_count > 0);
+    uint32_t which = level->check_count > 0 ? level->check[0] : level->partial_count > 0 ? level->partial[0].constraint : 0;
+    return nothing_valid(bound, &bound->space->constraint[which],
+                         group->level_count == 1 ? " for any value" : " together with the others", err);
+}
+
+static hone_status measure_group(hone__bound *bound, hone__group *group, hone__draft *draft, hone__rng *rng, uint32_t sharers,
+                                 bool base_valid, hone_error *err) {
+    hone__found found = hone__group_measure(group, rng, draft, sharers);
     hone__group_settle(group);
     if (found == HONE_FOUND_NONE)
         return nothing_valid(bound, NULL, " (all combinations were tried)", err);
     if (found == HONE_FOUND_TIRED && !base_valid)
         return nothing_valid(bound, NULL, " (none was found in millions of tries)", err);
+    bound->count *= group->count;
+    bound->exact = bound->exact && (group->listed || group->free);
     return HONE_OK;
 }
 
@@ -335,11 +341,13 @@ static hone_status bind(hone__bound *bound, hone_error *err) {
     uint64_t budget = WORK_MAX;
     bound->count = 1;
     bound->exact = true;
+    uint32_t open = 0;
     for (uint32_t i = 0; i < bound->group_count; i++) {
-        HONE_TRY(bind_group(bound, order[i], &budget, &draft, &rng, base_valid, err));
-        bound->count *= order[i]->count;
-        bound->exact = bound->exact && (order[i]->listed || order[i]->free);
+        HONE_TRY(expand_group(bound, order[i], &budget, &draft, err));
+        open += !order[i]->free && order[i]->complete < order[i]->level_count ? 1 : 0;
     }
+    for (uint32_t i = 0; i < bound->group_count; i++)
+        HONE_TRY(measure_group(bound, order[i], &draft, &rng, open > 0 ? open : 1, base_valid, err));
     return HONE_OK;
 }
 

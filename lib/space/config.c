@@ -164,7 +164,7 @@ static void say_json(hone__text *text, const cJSON *json) {
     hone__buf_init(&buf, 1u << 16);
     hone__json_print(&buf, json);
     if (buf.length > 0)
-        hone__say(text, "%.60s%s", buf.data, buf.length > 60 ? "..." : "");
+        hone__say(text, "%.*s%s", hone__text_cut(buf.data, 60), buf.data, buf.length > 60 ? "..." : "");
     else
         hone__say(text, "the value");
     hone__buf_free(&buf);
@@ -514,19 +514,30 @@ static void say_names(hone__text *text, const hone__space *space) {
     }
 }
 
-static hone_status unknown_name(const hone__space *space, const char *name, bool repair, hone__buf *notes, hone_error *err) {
-    const char *close = hone__param_nearest(space, name);
+/* A name from outside, fit for one line. */
+static const char *clean_name(const char *name, char out[72]) {
+    size_t bytes = 0;
+    for (; name[bytes] != '\0' && bytes < 64; bytes++)
+        out[bytes] = name[bytes] < 0x20 || name[bytes] > 0x7e ? '?' : name[bytes];
+    out[bytes] = '\0';
+    return out;
+}
+
+static hone_status unknown_name(const hone__space *space, const char *given, bool repair, hone__buf *notes, hone_error *err) {
+    const char *close = hone__param_nearest(space, given);
+    char name[72];
+    (void)clean_name(given, name);
     if (repair) {
         if (notes != NULL)
-            hone__buf_printf(notes, "%.64s: there is no such parameter%s%s; dropped\n", name, close == NULL ? "" : "; did you mean ",
+            hone__buf_printf(notes, "%s: there is no such parameter%s%s; dropped\n", name, close == NULL ? "" : "; did you mean ",
                              close == NULL ? "" : close);
         return HONE_OK;
     }
     hone__text known = {0, ""};
     say_names(&known, space);
     if (close != NULL)
-        return hone__fail(err, HONE_E_CONFIG, "space", "%.64s: there is no such parameter; did you mean %s?", name, close);
-    return hone__fail(err, HONE_E_CONFIG, "space", "%.64s: there is no such parameter; the parameters are %s", name, known.data);
+        return hone__fail(err, HONE_E_CONFIG, "space", "%s: there is no such parameter; did you mean %s?", name, close);
+    return hone__fail(err, HONE_E_CONFIG, "space", "%s: there is no such parameter; the parameters are %s", name, known.data);
 }
 
 static hone_status read_member(const hone__space *space, const cJSON *json, const cJSON *item, bool repair, hone__config *config,
@@ -538,8 +549,9 @@ static hone_status read_member(const hone__space *space, const cJSON *json, cons
     if (param == NULL || (loose && (*given >> (param - space->param) & 1) != 0))
         return unknown_name(space, item->string, repair, notes, err);
     *given |= (uint64_t)1 << (param - space->param);
+    char name[72];
     if (loose && notes != NULL)
-        hone__buf_printf(notes, "%.64s: taken for %s\n", item->string, param->name);
+        hone__buf_printf(notes, "%s: taken for %s\n", clean_name(item->string, name), param->name);
     hone__text note = {0, ""};
     hone__text message = {0, ""};
     if (!hone__param_read(param, item, repair, &config->slot[param->first_slot], &note, &message))

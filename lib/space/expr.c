@@ -80,14 +80,22 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
+static bool is_word(char c) {
+    return is_name_start(c) || is_digit(c);
+}
+
 /* "end of the expression" or the text there, for messages. */
 static const char *found(parser *p, char text[16]) {
     char c = peek(p);
     if (c == '\0')
         return "the end";
-    (void)snprintf(text, 16, "'%.8s'", p->text + p->at);
-    if (!is_name_start(c) && !is_digit(c))
-        (void)snprintf(text, 16, "'%c'", c);
+    if (c < 0x20 || c > 0x7e)
+        return "a character that is not ASCII";
+    int bytes = 1;
+    const char *text_here = p->text + p->at;
+    while (bytes < 12 && is_word(c) && is_word(text_here[bytes]))
+        bytes++;
+    (void)snprintf(text, 16, "'%.*s'", bytes, text_here);
     return text;
 }
 
@@ -625,6 +633,10 @@ bool hone__expr_reads(const hone__expr *expr, uint32_t index) {
 
 hone__symbol_type hone__expr_type(const hone__expr *expr) {
     return expr->type;
+}
+
+uint32_t hone__expr_cost(const hone__expr *expr) {
+    return 1 + expr->code_count / 32;
 }
 
 const char *hone__expr_text(const hone__expr *expr) {

@@ -42,6 +42,8 @@ bool hone__expr_possible(const hone__expr *expr, const hone__interval *values);
 bool hone__expr_reads(const hone__expr *expr, uint32_t index);
 /* The type of the result. */
 hone__symbol_type hone__expr_type(const hone__expr *expr);
+/* How long one evaluation takes, in units of a short expression; at least 1. */
+uint32_t hone__expr_cost(const hone__expr *expr);
 /* The text it was parsed from. */
 const char *hone__expr_text(const hone__expr *expr);
 

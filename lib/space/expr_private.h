@@ -3,7 +3,7 @@
 #define HONE_EXPR_PRIVATE_H
 
 #include "expr.h"
-#include "limits.h"
+#include "limit.h"
 
 typedef enum opcode {
     OP_END,

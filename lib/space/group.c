@@ -47,8 +47,9 @@ static bool pays(const hone__partial *partial) {
 static bool check_partial(hone__draft *draft, hone__partial *partial, bool patient) {
     if (draft->learning && !patient && !pays(partial))
         return true;
-    draft->work += 2;
-    bool possible = hone__expr_possible(draft->bound->space->constraint[partial->constraint].expr, draft->box);
+    const hone__expr *expr = draft->bound->space->constraint[partial->constraint].expr;
+    draft->work += 2 * hone__expr_cost(expr);
+    bool possible = hone__expr_possible(expr, draft->box);
     if (draft->learning) {
         partial->tries++;
         partial->hits += possible ? 0 : 1;
@@ -71,9 +72,10 @@ void hone__group_settle(hone__group *group) {
 bool hone__draft_check(hone__draft *draft, const hone__level *level) {
     const hone__constraint *constraint = draft->bound->space->constraint;
     for (uint32_t i = 0; i < level->check_count; i++) {
+        const hone__expr *expr = constraint[level->check[i]].expr;
         int64_t result;
-        draft->work++;
-        if (!hone__expr_eval(constraint[level->check[i]].expr, draft->value, &result, NULL) || result == 0)
+        draft->work += hone__expr_cost(expr);
+        if (!hone__expr_eval(expr, draft->value, &result, NULL) || result == 0)
             return false;
     }
     for (uint32_t i = 0; i < level->partial_count; i++) {
@@ -91,12 +93,12 @@ static bool is_refuted(hone__draft *draft, const hone__level *level, uint32_t fi
     hone__interval *box = &draft->box[space->size_count + level->slot];
     *box = (hone__interval){hone__domain_int(domain, first), hone__domain_int(domain, (uint32_t)last)};
     bool refuted = false;
-    for (uint32_t i = 0; i < level->check_count && !refuted; i++)
-        refuted = !hone__expr_possible(space->constraint[level->check[i]].expr, draft->box);
-    for (uint32_t i = 0; i < level->partial_count && !refuted; i++)
-        refuted = !hone__expr_possible(space->constraint[level->partial[i].constraint].expr, draft->box);
+    for (uint32_t i = 0; i < level->check_count + level->partial_count && !refuted; i++) {
+        uint32_t which = i < level->check_count ? level->check[i] : level->partial[i - level->check_count].constraint;
+        refuted = !hone__expr_possible(space->constraint[which].expr, draft->box);
+        draft->work += 2 * hone__expr_cost(space->constraint[which].expr);
+    }
     *box = draft->bound->range[level->slot];
-    draft->work += 2 * (level->check_count + level->partial_count);
     return refuted;
 }
 

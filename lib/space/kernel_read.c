@@ -330,6 +330,7 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     HONE_TRY(read_dependencies(reader, cJSON_GetObjectItemCaseSensitive(spec, "dependencies")));
     HONE_TRY(hone__read_sizes(reader, cJSON_GetObjectItemCaseSensitive(spec, "sizes")));
     HONE_TRY(read_space(reader, spec));
+    HONE_TRY(hone__check_macros(reader));
     hone__where at = hone__where_member(NULL, "options");
     HONE_TRY(hone__read_options(reader, cJSON_GetObjectItemCaseSensitive(spec, "options"), &at, true, &kernel->option,
                                 &kernel->option_count));
@@ -362,8 +363,8 @@ hone_status hone__kernel_read(hone_kernel **out, const char *json, size_t json_b
     if (json_bytes > HONE_LIMIT_SPEC_BYTES)
         return hone__fail(err, HONE_E_LIMIT, "spec", "%s: has %zu bytes; a spec has at most %u", label, json_bytes,
                           HONE_LIMIT_SPEC_BYTES);
-    size_t bad = 0;
-    if (!hone__is_utf8(json, json_bytes, &bad))
+    size_t bad = hone__utf8_span(json, json_bytes);
+    if (bad < json_bytes)
         return hone__fail(err, HONE_E_JSON, "spec", "%s: not UTF-8 at byte %zu; convert it (iconv -t UTF-8)", label, bad);
     hone_kernel *kernel = hone__alloc(sizeof *kernel);
     hone__reader reader = {.label = label, .err = err, .kernel = kernel};

@@ -12,6 +12,17 @@ void hone__text_clear(hone__text *text) {
     text->data[0] = '\0';
 }
 
+int hone__text_cut(const char *text, int max) {
+    int bytes = 0;
+    while (bytes < max && text[bytes] != '\0')
+        bytes++;
+    if (text[bytes] == '\0')
+        return bytes;
+    while (bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
+        bytes--;
+    return bytes;
+}
+
 void hone__say(hone__text *text, const char *format, ...) {
     size_t room = sizeof text->data - text->length;
     va_list args;
@@ -20,7 +31,19 @@ void hone__say(hone__text *text, const char *format, ...) {
     va_end(args);
     if (count < 0)
         return;
-    text->length += (size_t)count < room ? (size_t)count : room - 1;
+    if ((size_t)count < room) {
+        text->length += (size_t)count;
+        return;
+    }
+    /* Cut: a character that lost its tail goes as a whole. */
+    size_t end = sizeof text->data - 1;
+    size_t lead = end;
+    while (lead > 0 && ((unsigned char)text->data[lead - 1] & 0xc0) == 0x80)
+        lead--;
+    if (lead > 0 && (unsigned char)text->data[lead - 1] >= 0xc0)
+        end = lead - 1;
+    text->data[end] = '\0';
+    text->length = end;
 }
 
 static char lower(char c) {

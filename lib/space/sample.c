@@ -15,7 +15,7 @@ enum {
     DIVE_KEEP = 12,             /* dives to choose from */
     LINE_MAX = 2,               /* with more valid values in a line, single completions are as good */
     MEASURE_COMPLETIONS = 1u << 17, /* work in measuring ... */
-    MEASURE_LINES = 1u << 19,
+    MEASURE_LINES = 1u << 20,
     MEASURE_HITS = 4000,        /* more would not make the estimate much better */
     MEASURE_DIVES = 1u << 18,
     MEASURE_DESCENTS = 1u << 22,
@@ -242,17 +242,18 @@ bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *d
 }
 
 /* Sets count, accept_rate and line_max; returns how many valid assignments were met. */
-static double measure_completions(hone__group *group, hone__rng *rng, hone__draft *draft, double all) {
+static double measure_completions(hone__group *group, hone__rng *rng, hone__draft *draft, double all,
+                                  uint32_t sharers) {
     double tries = 0;
     double hits = 0;
-    for (draft->work = 0; draft->work < MEASURE_COMPLETIONS && hits < MEASURE_HITS; tries++)
+    for (draft->work = 0; draft->work < MEASURE_COMPLETIONS / sharers && hits < MEASURE_HITS; tries++)
         hits += complete_once(group, rng, draft) ? 1 : 0;
     group->accept_rate = hits / tries;
     if (group->accept_rate < 1.0 / 64 && has_lines(group)) {
         double lines = 0;
         uint32_t most = 0;
         hits = 0;
-        for (draft->work = 0; draft->work < MEASURE_LINES && hits < 4 * MEASURE_HITS; lines++) {
+        for (draft->work = 0; draft->work < MEASURE_LINES / sharers && hits < 4 * MEASURE_HITS; lines++) {
             uint32_t count = complete_line(group, rng, draft);
             hits += count;
             most = count > most ? count : most;
@@ -264,7 +265,7 @@ static double measure_completions(hone__group *group, hone__rng *rng, hone__draf
     return hits;
 }
 
-hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft *draft) {
+hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft *draft, uint32_t sharers) {
     double all = base_count(group);
     for (uint32_t i = group->complete; i < group->level_count; i++)
         all *= group->level[i].choices;
@@ -273,18 +274,22 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     group->accept_rate = group->dive_rate = 1;
     if (group->listed || group->free)
         return all > 0 ? HONE_FOUND_ONE : HONE_FOUND_NONE;
-    if (measure_completions(group, rng, draft, all) >= 10)
+    double hits = measure_completions(group, rng, draft, all, sharers);
+    if (hits >= 10)
         return HONE_FOUND_ONE;
     double dives = 0;
     double arrived = 0;
     double weights = 0;
-    for (draft->work = 0; draft->work < MEASURE_DIVES; dives++) {
+    double squares = 0;
+    for (draft->work = 0; draft->work < MEASURE_DIVES / sharers; dives++) {
         double weight = dive(group, rng, draft);
         arrived += weight > 0 ? 1 : 0;
         weights += weight;
+        squares += weight * weight;
     }
     group->dive_rate = arrived / dives;
-    if (arrived > 0)
+    /* A few dives can carry nearly all the weight: believe them only as far as they are many. */
+    if (arrived > 0 && weights * weights / squares > hits)
         group->count = weights / dives;
     if (group->accept_rate > 0 || arrived > 0)
         return HONE_FOUND_ONE;

@@ -5,7 +5,7 @@
 
 #include "expr.h"
 #include "json.h"
-#include "limits.h"
+#include "limit.h"
 #include "rng.h"
 
 typedef enum hone__kind {

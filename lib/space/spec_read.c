@@ -266,38 +266,12 @@ hone_status hone__want_expr(const hone__reader *reader, const cJSON *item, const
 
 /* ---- files ---- */
 
-bool hone__is_utf8(const char *text, size_t bytes, size_t *bad) {
-    const unsigned char *t = (const unsigned char *)text;
-    size_t i = 0;
-    while (i < bytes) {
-        *bad = i;
-        if (t[i] < 0x80) {
-            i++;
-            continue;
-        }
-        uint32_t more = t[i] >= 0xf0 ? 3 : t[i] >= 0xe0 ? 2 : 1;
-        if (t[i] < 0xc2 || t[i] > 0xf4 || bytes - i <= more)
-            return false;
-        uint32_t code = t[i] & (0x3fu >> more);
-        for (uint32_t k = 1; k <= more; k++) {
-            if ((t[i + k] & 0xc0) != 0x80)
-                return false;
-            code = (code << 6) | (t[i + k] & 0x3fu);
-        }
-        bool overlong = (more == 2 && code < 0x800) || (more == 3 && code < 0x10000);
-        if (overlong || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-            return false;
-        i += more + 1;
-    }
-    return true;
-}
-
 static hone_status check_text(const hone__reader *reader, const hone__where *at, const char *path, const char *text, size_t bytes) {
     const char *nul = memchr(text, '\0', bytes);
     if (nul != NULL)
         return hone__mistake(reader, at, "%s has a NUL byte at offset %zu; name a text file", path, (size_t)(nul - text));
-    size_t bad = 0;
-    if (!hone__is_utf8(text, bytes, &bad))
+    size_t bad = hone__utf8_span(text, bytes);
+    if (bad < bytes)
         return hone__mistake(reader, at, "%s is not UTF-8 at offset %zu; convert it (iconv -t UTF-8)", path, bad);
     return HONE_OK;
 }
@@ -315,7 +289,8 @@ hone_status hone__want_file(const hone__reader *reader, const hone__where *at, c
     else if (status == HONE_E_NOMEM)
         status = hone__mistake_nomem(reader);
     else
-        status = hone__mistake(reader, at, "%.260s; paths are relative to the spec's folder", inner.message);
+        status = hone__mistake(reader, at, "%.260s%s", inner.message,
+                               status == HONE_E_NOTFOUND ? "; paths are relative to the spec's folder" : "");
     if (status != HONE_OK) {
         hone__free(*text);
         *text = NULL;

@@ -4,6 +4,7 @@
 #define HONE_SPEC_READ_H
 
 #include "kernel.h"
+#include "utf8.h"
 
 #define HONE_POINTER_BYTES 160u /* longest JSON pointer in a message; longer ones end in "..." */
 
@@ -61,12 +62,13 @@ hone_status hone__want_expr(const hone__reader *reader, const cJSON *item, const
 /* A file named by the spec: its text, whole, UTF-8 without NUL. */
 hone_status hone__want_file(const hone__reader *reader, const hone__where *at, const char *path, size_t max, char **text,
                             char **resolved);
-bool hone__is_utf8(const char *text, size_t bytes, size_t *bad);
 
-/* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c) ---- */
+/* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c, kernel_macros.c) ---- */
 hone_status hone__read_sizes(const hone__reader *reader, const cJSON *sizes);
 hone_status hone__read_args(const hone__reader *reader, const cJSON *args);
 hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch);
+/* The parameters' macros do not collide with each other, the entry or the language. */
+hone_status hone__check_macros(const hone__reader *reader);
 /* Option templates over sizes, or sizes and parameters; checked, not resolved. */
 hone_status hone__read_options(const hone__reader *reader, const cJSON *options, const hone__where *at, bool with_params,
                                char ***out, uint32_t *count);

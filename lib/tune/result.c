@@ -93,10 +93,26 @@ static hone_status submit(hone__tuning *tuning, const hone__config *config, uint
     return status;
 }
 
-/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
-static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+/* What is still in flight when the search ends is not waited for as a result, but must be out of the evaluator's way. */
+static hone_status drain(hone__tuning *tuning, hone_error *err) {
     hone__bench_cancel(tuning->bench);
     hone__bench_set_incumbent(tuning->bench, 0);
+    for (;;) {
+        uint64_t ticket;
+        hone__measurement result;
+        hone_status status = hone__bench_next(tuning->bench, 200, &ticket, &result, err);
+        if (status == HONE_E_NOTFOUND)
+            return HONE_OK;
+        if (status != HONE_OK && status != HONE_E_TIMEOUT)
+            return status;
+        if (hone__tuning_tick(tuning, NULL))
+            return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+    }
+}
+
+/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
+static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
+    HONE_TRY(drain(tuning, err));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         uint32_t trial = set->trial[i];
@@ -262,27 +278,12 @@ static bool fill_entry(hone__entry *entry, const hone__tuning *tuning, const fin
 }
 
 static hone_status put_kernel(hone__tuning *tuning, hone_error *err) {
-    const hone_kernel *kernel = tuning->kernel;
-    static const char *const languages[] = {"c", "cuda", "external"};
-    hone__buf space;
-    hone__buf_init(&space, HONE_LIMIT_SPEC_BYTES);
-    hone__buf_text(&space, "{\"params\":");
-    hone__json_print(&space, cJSON_GetObjectItemCaseSensitive(kernel->spec, "params"));
-    hone__buf_text(&space, ",\"constraints\":");
-    const cJSON *constraints = cJSON_GetObjectItemCaseSensitive(kernel->spec, "constraints");
-    if (constraints != NULL)
-        hone__json_print(&space, constraints);
+    hone__kernel_info info;
+    hone_status status = hone__kernel_info_make(&info, tuning->kernel);
+    if (status == HONE_OK)
+        status = hone__cache_put_kernel(tuning->cache, &info, err);
     else
-        hone__buf_text(&space, "[]");
-    hone__buf_char(&space, '}');
-    hone__kernel_info info = {.name = hone__strdup(kernel->name),
-                              .language = hone__strdup(languages[kernel->language]),
-                              .space = hone__buf_take(&space),
-                              .source = hone__strdup(kernel->source.text == NULL ? "" : kernel->source.text)};
-    memcpy(info.id, kernel->id, sizeof info.id);
-    hone_status status = info.name == NULL || info.language == NULL || info.space == NULL || info.source == NULL
-                             ? HONE_E_NOMEM
-                             : hone__cache_put_kernel(tuning->cache, &info, err);
+        (void)hone__fail(err, status, "tune", "no memory to keep the kernel's text");
     hone__kernel_info_clear(&info);
     return status;
 }
@@ -299,7 +300,7 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
             most = outcome;
     }
     if (tuning->trials == 0)
-        return hone__fail(err, HONE_E_NOVALID, "tune", "no config was measured within the budget (%s)", tuning->stop);
+        return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s)", tuning->stop);
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
     hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),

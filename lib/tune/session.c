@@ -113,7 +113,7 @@ hone_status hone__session_resume(hone__tuning *tuning, hone_error *err) {
     if (hone__journal_exchanges(tuning->reader, &tuning->key, number, &tuning->exchange, &tuning->exchange_count, NULL) != HONE_OK)
         tuning->exchange_count = 0;
     for (uint32_t i = 0; i < tuning->exchange_count; i++)
-        tuning->resumed_tokens += tuning->exchange[i].tokens_in + tuning->exchange[i].tokens_out;
+        hone__llm_charge(tuning->llm, tuning->exchange[i].tokens_in + tuning->exchange[i].tokens_out);
     hone__session_save(tuning, false);
     return HONE_OK;
 }

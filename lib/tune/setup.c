@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NEIGHBOURS_MAX = 5, ENTRIES_MAX = 2000 };
+/* Finalists are measured side by side at the end, so a trial need not be measured longer than it takes to rank it. */
+enum { NEIGHBOURS_MAX = 5, ENTRIES_MAX = 2000, MEASURE_MS = 200 };
 
 static const char *from_environment(const char *given, const char *variable) {
     if (given != NULL)
@@ -70,8 +71,9 @@ hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *pr
 
 hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
                                const char *ordinal, bool peaks, hone_error *err) {
-    hone__bench_options options = {.device = ordinal,
+    hone__bench_options options = {.device = ordinal != NULL && ordinal[0] != '\0' ? ordinal : NULL,
                                    .measure_peaks = peaks,
+                                   .budget_ms = MEASURE_MS,
                                    .compile_s = kernel->compile_s,
                                    .run_s = kernel->run_s,
                                    .memory_bytes = kernel->memory_bytes,
@@ -116,6 +118,17 @@ hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const 
     hone_status status = hone__device_from_hello(out, cJSON_GetObjectItemCaseSensitive(hello, "device"), NULL, err);
     if (status == HONE_OK)
         status = hone__key_identify_device(*out);
+    if (status == HONE_OK && name != NULL) {
+        char *ordinal = hone__strdup(name);
+        if (ordinal == NULL)
+            status = hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the device");
+        hone__free((*out)->ordinal);
+        (*out)->ordinal = ordinal;
+    }
+    if (status != HONE_OK) {
+        hone_device_free(*out);
+        *out = NULL;
+    }
     hone__bench_close(bench);
     return status;
 }
@@ -152,6 +165,26 @@ static void note_peaks(hone_cache *cache, const hone_device *device) {
     hone_error err;
     if (cache != NULL && (device->peak_gbps > 0 || device->peak_gflops > 0) && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
         hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
+}
+
+void hone__tuning_verify_peaks(hone__tuning *tuning) {
+    hone__bench *bench = NULL;
+    hone_device *said = NULL;
+    if (hone__tuning_bench(&bench, tuning->kernel, tuning->options.evaluator, tuning->options.worker, tuning->caller_device->ordinal, true,
+                           NULL) != HONE_OK)
+        return;
+    const cJSON *hello = hone__bench_hello(bench);
+    hone_device *device = tuning->device;
+    if (hone__device_from_hello(&said, cJSON_GetObjectItemCaseSensitive(hello, "device"), cJSON_GetObjectItemCaseSensitive(hello, "peaks"),
+                                NULL) == HONE_OK &&
+        (said->peak_gbps > device->peak_gbps || said->peak_gflops > device->peak_gflops)) {
+        device->peak_gbps = fmax(said->peak_gbps, device->peak_gbps);
+        device->peak_gflops = fmax(said->peak_gflops, device->peak_gflops);
+        note_peaks(tuning->cache, device);
+        hone__tuning_roofline(tuning);
+    }
+    hone_device_free(said);
+    hone__bench_close(bench);
 }
 
 hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
@@ -264,9 +297,6 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
     tuning->strategy_name = options->search;
     if (!automatic && strcmp(options->search, "llm") != 0)
         return HONE_OK;
-    uint64_t tokens_max = options->tokens_max;
-    if (tokens_max > 0) /* what earlier processes of this session used is used */
-        tokens_max = tokens_max > tuning->resumed_tokens ? tokens_max - tuning->resumed_tokens : 1;
     hone__llm_options model = {.provider = options->llm_provider,
                                .model = options->llm_model,
                                .api_base = options->llm_api_base,
@@ -274,7 +304,7 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
                                .mailbox = options->llm_mailbox,
                                .replay = options->llm_replay,
                                .timeout_s = options->llm_timeout_s,
-                               .tokens_max = tokens_max};
+                               .tokens_max = options->tokens_max};
     HONE_TRY(hone__llm_open(&tuning->llm, &model, err));
     if (automatic)
         tuning->strategy_name = hone__llm_provider(tuning->llm) == HONE_PROVIDER_NONE ? "lfbo" : "llm";

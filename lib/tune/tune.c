@@ -20,21 +20,28 @@ typedef struct flight_queue {
     hone__ask_state state;
 } flight_queue;
 
+/* Well above 1 the limit does not hold (data in a cache, say), and says nothing. */
+static bool at_the_limit(const hone__tuning *tuning) {
+    if (tuning->best == UINT32_MAX || tuning->options.roofline_stop <= 0 || tuning->limit_ns <= 0)
+        return false;
+    double fraction = tuning->limit_ns / tuning->result[tuning->best].median_ns;
+    return fraction >= tuning->options.roofline_stop && fraction < 1.1;
+}
+
 /* Why the search must stop now; NULL: go on. */
-static const char *budget_spent(const hone__tuning *tuning) {
+static const char *budget_spent(hone__tuning *tuning) {
     const hone_tune_options *options = &tuning->options;
     if (tuning->trials >= options->trials_max)
         return "trials: the budget is used up";
     double reserve = fmin(4.0, 0.1 * options->time_max_s); /* for the finalists */
-    if (options->time_max_s > 0 && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
+    /* One config, the default, is measured however short the time is: an answer needs something to stand on. */
+    if (options->time_max_s > 0 && tuning->trials > 0 && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
         return "time: the budget is used up";
-    if (tuning->best != UINT32_MAX && options->roofline_stop > 0 && tuning->limit_ns > 0) {
-        double fraction = tuning->limit_ns / tuning->result[tuning->best].median_ns;
-        /* Well above 1 the limit does not hold (data in a cache, say), and says nothing. */
-        if (fraction >= options->roofline_stop && fraction < 1.1)
-            return "roofline: within the stated fraction of the physical limit";
+    if (at_the_limit(tuning) && !tuning->limit_verified) {
+        tuning->limit_verified = true;
+        hone__tuning_verify_peaks(tuning);
     }
-    return NULL;
+    return at_the_limit(tuning) ? "roofline: within the stated fraction of the physical limit" : NULL;
 }
 
 static hone_status fill(hone__tuning *tuning, flight_queue *flight, hone_error *err) {

@@ -31,6 +31,7 @@ typedef struct hone__tuning {
     hone__config *seed;                /* author seeds valid here */
     uint32_t seed_count;
     double flops, bytes, limit_ns;     /* roofline of one run; 0 unknown */
+    bool limit_verified;
 
     uint32_t session_number;
     hone__session session;
@@ -40,7 +41,6 @@ typedef struct hone__tuning {
     uint32_t known_count;
     hone__exchange *exchange;          /* of the session that is resumed, by index */
     uint32_t exchange_count;
-    uint64_t resumed_tokens;
     uint32_t journalled;               /* trials of this session already in the journal */
 
     uint64_t started_ns;
@@ -66,6 +66,9 @@ hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, con
                                const char *ordinal, bool peaks, hone_error *err);
 /* The device with its peaks: from the cache's note, else measured by the evaluator's hello and noted. Also leaves the evaluator running. */
 hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err);
+/* Measure the peaks a second time and keep the higher: on a busy machine the first reading may be low, and a search must not end at a
+ * limit that is none. */
+void hone__tuning_verify_peaks(hone__tuning *tuning);
 void hone__tuning_neighbours(hone__tuning *tuning);
 hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err);
 void hone__tuning_roofline(hone__tuning *tuning);

@@ -1,6 +1,6 @@
 /* llm_probe: send one request to the model that the environment names, print what came of it as one line of JSON.  Driven by
  * test_llm_http.py against hostile servers.
- *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--body-max BYTES] [--cancel-after MS] [--repeat N] [--pad BYTES] [--schema] TEXT */
+ *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--body-max BYTES] [--cancel-after MS] [--poll-gap MS] [--repeat N] [--pad BYTES] [--schema] TEXT */
 #include "alloc.h"
 #include "clock.h"
 #include "llm_impl.h"
@@ -12,7 +12,7 @@
 
 typedef struct probe {
     hone__llm_options options;
-    uint32_t idle_ms, cancel_ms, repeat;
+    uint32_t idle_ms, cancel_ms, repeat, gap_ms;
     size_t body_max, pad;
     bool schema;
     const char *text;
@@ -50,6 +50,8 @@ static bool read_args(probe *p, int argc, char **argv) {
             p->idle_ms = (uint32_t)number;
         else if (strcmp(argv[i], "--body-max") == 0)
             p->body_max = number;
+        else if (strcmp(argv[i], "--poll-gap") == 0)
+            p->gap_ms = (uint32_t)number;
         else if (strcmp(argv[i], "--pad") == 0)
             p->pad = number;
         else if (strcmp(argv[i], "--cancel-after") == 0)
@@ -83,11 +85,15 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
     hone__free(padded);
     uint64_t begin = hone__clock_ns();
     uint64_t longest = 0;
+    unsigned polls = 0;
     while (status == HONE_OK) {
+        if (p->gap_ms != 0) /* as a tuning does while it measures */
+            hone__sleep_ms(p->gap_ms);
         uint64_t before = hone__clock_ns();
-        hone_status polled = hone__llm_poll(llm, 20, reply, err);
+        hone_status polled = hone__llm_poll(llm, p->gap_ms != 0 ? 0 : 20, reply, err);
         uint64_t took = hone__clock_ns() - before;
         longest = took > longest ? took : longest;
+        polls++;
         if (polled != HONE_E_TIMEOUT) {
             status = polled;
             break;
@@ -97,7 +103,7 @@ static hone_status ask(const probe *p, hone__llm *llm, uint32_t index, hone__llm
             return hone__fail(err, HONE_E_CANCELLED, "probe", "cancelled");
         }
     }
-    (void)fprintf(stderr, "longest poll %.1f ms\n", (double)longest / 1e6);
+    (void)fprintf(stderr, "polls %u longest %.1f ms\n", polls, (double)longest / 1e6);
     return status;
 }
 

@@ -5,7 +5,7 @@
 #include "file.h"
 #include "hash.h"
 #include "json.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "process.h"
 #include "rng.h"
@@ -152,7 +152,7 @@ static void test_json__refuses_what_cjson_lets_pass(void **state) {
     } bad[] = {{"{\"a\":1} x", "text after"},   {"{\"a\":1}{", "text after"},     {"{\"a\":1,\"b\":{\"c\":1,\"c\":2}}", "\"c\" is given twice"},
                {"", "not valid JSON"},          {"{\"1\":1,", "not valid JSON"},  {"\n\n{\"a\" 1}", "line 3"},
                {"{\"a\\u0000b\":1}", "u0000"},  {"[1,]", "not valid"},            {"{'a':1}", "not valid"},
-               {"nul", "not valid"},            {"\"abc", "not valid"},           {"[\"a\\u0000\"]", "u0000"}};
+               {"nul", "not valid"},            {"\"abc", "not valid"},           {"{\"a\":\"\",\"a\\u0000b\" :1}", "u0000"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hone_error err = {0};
         assert_int_equal(parse(bad[i].text, strlen(bad[i].text), &err), HONE_E_JSON);
@@ -160,7 +160,7 @@ static void test_json__refuses_what_cjson_lets_pass(void **state) {
             fail_msg("%s: %s", bad[i].text, err.message);
     }
     assert_int_equal(parse("0\0", 2, NULL), HONE_E_JSON);
-    static const char *const good[] = {"0", " {\"a\":[]} \r\n\t", "[\"\\\\u0000\"]", "{\"a\":{\"a\":{\"a\":1}}}", "\"\\u00e4\""};
+    static const char *const good[] = {"0", " {\"a\":[]} \r\n\t", "[\"\\\\u0000\"]", "[\"a\\u0000\"]", "{\"a\":\"x\\u0000y\"}", "{\"a\":{\"a\":{\"a\":1}}}", "\"\\u00e4\""};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_int_equal(parse(good[i], strlen(good[i]), NULL), HONE_OK);
 }

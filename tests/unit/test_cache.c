@@ -36,6 +36,42 @@ static void test_cache__better_evidence_stays(void **state) {
     hone_cache_close(cache);
 }
 
+static hone_status make_newer(hone__txn *txn, void *user, hone_error *err) {
+    (void)err;
+    uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
+    hone__slot_key slot = hone__entry_slot(user, bytes);
+    MDB_val value;
+    hone_status status = hone__txn_get(txn, HONE_TABLE_ENTRY, slot, &value);
+    if (status != HONE_OK)
+        return status;
+    char *copy = malloc(value.mv_size);
+    memcpy(copy, value.mv_data, value.mv_size);
+    copy[4] = copy[6] = 2; /* reader and writer version */
+    hone__record_checksum((uint8_t *)copy + value.mv_size - 16, copy, value.mv_size - 16, slot);
+    status = hone__txn_put(txn, HONE_TABLE_ENTRY, slot, copy, value.mv_size);
+    free(copy);
+    return status;
+}
+
+/* What a newer Hone has written is not read, and not overwritten either. */
+static void test_cache__newer_records_are_kept(void **state) {
+    fixture *f = *state;
+    hone_cache *cache = open_cache(f->path);
+    put_time(cache, 1, 11);
+    hone__key key = make_key(1, 1, 1);
+    assert_int_equal(hone__store_write(cache, make_newer, &key, NULL), HONE_OK);
+    hone__entry entry;
+    hone_error err;
+    assert_int_equal(hone__cache_get(cache, &key, &entry, &err), HONE_E_VERSION);
+    char text[64];
+    entry = make_entry(key, 5, text);
+    assert_int_equal(hone__cache_put(cache, &entry, false, &err), HONE_E_VERSION);
+    assert_int_equal(hone__cache_put(cache, &entry, true, &err), HONE_E_VERSION);
+    uint64_t left_out;
+    assert_int_equal(hone_cache_each(cache, NULL, NULL, &left_out, &err), HONE_E_ARG);
+    hone_cache_close(cache);
+}
+
 static void test_cache__two_handles_share_one_file(void **state) {
     fixture *f = *state;
     char other[400];
@@ -318,6 +354,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_cache__put_get),
         TEST(test_cache__better_evidence_stays),
+        TEST(test_cache__newer_records_are_kept),
         TEST(test_cache__two_handles_share_one_file),
         TEST(test_cache__of_kernel_lists_one_kernel),
         TEST(test_cache__kernel_failure_note),

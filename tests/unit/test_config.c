@@ -117,6 +117,7 @@ static const struct {
     {"{\"BM\":32,\"bm\":64}", "bm: there is no such", "{\"BM\":32}", "bm: there is no such parameter; did you mean BM; dropped\n"},
     {"{\"bm\":64,\"Bm\":32}", "there is no such", "{\"BM\":64}", "Bm: there is no such parameter"},
     {"{\"zzzzzz\":1,\"W\":4}", "zzzzzz: there is no such parameter; the parameters are BM, W, E, F, order, U, P, L, K, S", "{\"W\":4}", "zzzzzz: there is no such parameter; dropped\n"},
+    {"{\"a\\nb\xc3\xa9\":1}", "a?b??: there is no such", "{}", "a?b??: there is no such parameter; dropped\n"},
     {"[]", "a config is an object of parameter names and values, not []", NULL, NULL},
     {"3", "a config is an object", NULL, NULL},
 };

@@ -3,7 +3,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "expr.h"
-#include "limits.h"
+#include "limit.h"
 #include "rng.h"
 
 #include <setjmp.h>
@@ -79,7 +79,7 @@ static void test_expr__refuses_with_place(void **state) {
         {"1==S", "compares a string"}, {"F+1", "not integers"}, {"F", "not integers"}, {"'row", "no closing '"}, {"min()", "found ')'"},
         {"ceil_div(1)", "ceil_div takes 2 arguments, not 1"}, {"abs(1,2)", "abs takes 1 argument, not 2"}, {"min", "expected '('"},
         {"9223372036854775808", "does not fit"}, {"010", "leading zero"}, {"1.5", "not fractions"}, {"2x", "at byte 1"}, {"1?2", "expected ':'"},
-        {"foo(1)", "unknown name 'foo'"}, {"1)", "found ')'"}, {"\x01", "expected a number"},
+        {"foo(1)", "unknown name 'foo'"}, {"1)", "found ')'"}, {"\x01", "expected a number"}, {"M + \xc3\xa9", "found a character that is not ASCII"}, {"1 abc+", "found 'abc'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone__expr *expr;

@@ -197,6 +197,10 @@ static const mistake mistakes[] = {
     {"/args/2/shape", "[1]", "/args/2/shape", "unknown member"},
     {"/params", NULL, "/params", "params"},
     {"/params/BM/stepp", "1", "/params/BM/stepp", "step"},
+    {"/params/gemm", "{\"kind\":\"bool\"}", "/params/gemm", "entry's name"},
+    {"/params/int", "{\"kind\":\"bool\"}", "/params/int", "word of the language"},
+    {"/params/L_1", "{\"kind\":\"bool\"}", "/params/L_1", "two parameters give the macro L_1"},
+    {"/params/L_LEN", "{\"kind\":\"bool\"}", "/params/L_LEN", "L_LEN"},
     {"/constraints/0", "\"BM % KR == 0\"", "/constraints/0", "KR"},
     {"/default/BN", "1", "/default/BN", "no such parameter"},
     {"/default/MR", "3", "/default/MR", "3"},
@@ -286,6 +290,26 @@ static void test_kernel__refuses_what_is_not_json(void **state) {
     memset(big, ' ', (1u << 20) + 1);
     assert_int_equal(read_text(&kernel, big, &err), HONE_E_LIMIT);
     hone__free(big);
+}
+
+/* 80,000 members: the quadratic look for duplicates took a minute. */
+static void test_kernel__wide_objects(void **state) {
+    (void)state;
+    hone__buf text;
+    hone__buf_init(&text, HONE_LIMIT_SPEC_BYTES);
+    hone__buf_text(&text, "{\"x-wide\":{");
+    for (uint32_t i = 0; i < 80000; i++)
+        hone__buf_printf(&text, "\"k%u\":1,", i);
+    size_t length = text.length;
+    for (int twice = 0; twice < 2; twice++) {
+        text.length = length;
+        hone__buf_text(&text, twice ? "\"k777\":1}}" : "\"last\":1}}");
+        hone_kernel *kernel = NULL;
+        hone_error err = {0};
+        assert_int_equal(read_text(&kernel, text.data, &err), twice ? HONE_E_JSON : HONE_E_SPEC);
+        assert_non_null(strstr(err.message, twice ? "\"k777\" is given twice" : "\"hone\" is missing"));
+    }
+    hone__buf_free(&text);
 }
 
 static void test_kernel__source_limit(void **state) {
@@ -553,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_kernel__refuses_each_mistake),
         cmocka_unit_test(test_kernel__language_rules),
         cmocka_unit_test(test_kernel__refuses_what_is_not_json),
+        cmocka_unit_test(test_kernel__wide_objects),
         cmocka_unit_test(test_kernel__source_limit),
         cmocka_unit_test(test_kernel__reads_everything),
         cmocka_unit_test(test_kernel__problem),

@@ -244,6 +244,29 @@ static void test_key__device(void **state) {
     hone_device_free(third);
 }
 
+static void test_key__device_survives_failed_allocations(void **state) {
+    (void)state;
+    size_t live = hone__alloc_live();
+    uint32_t failures = 0, answers = 0;
+    for (size_t nth = 1; nth < 200; nth++) {
+        hone_device *device = NULL;
+        char *json = NULL;
+        hone_error err = {0};
+        hone__alloc_fail_at(nth, 0);
+        hone_status status = hone_device_open(&device, "cpu", &err);
+        if (status == HONE_OK)
+            status = hone_device_json(device, &json, &err);
+        hone__alloc_fail_at(0, 0);
+        assert_true(status == HONE_OK || status == HONE_E_NOMEM);
+        failures += status != HONE_OK;
+        answers += status == HONE_OK;
+        hone_free(json);
+        hone_device_free(device);
+        assert_int_equal(hone__alloc_live(), live);
+    }
+    assert_true(failures > 0 && answers > 0);
+}
+
 static void test_key__load_names_the_file(void **state) {
     (void)state;
     char path[128];
@@ -267,6 +290,7 @@ int main(void) {
         cmocka_unit_test(test_key__what_does_not_matter),
         cmocka_unit_test(test_key__what_matters),
         cmocka_unit_test(test_key__device),
+        cmocka_unit_test(test_key__device_survives_failed_allocations),
         cmocka_unit_test(test_key__load_names_the_file),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -580,6 +580,20 @@ static void test_llm__runs_a_command(void **state) {
     }
 }
 
+static void test_llm__command_cannot_show_keys(void **state) {
+    (void)state;
+    (void)clean(NULL);
+    apply("OPENAI_API_KEY=canary-7f3a9b");
+    hone__llm_reply reply = {0};
+    hone_error err = {0};
+    assert_int_equal(run_command("sh -c 'echo $OPENAI_API_KEY >&2; exit 1'", 60, &reply, &err), HONE_E_PROVIDER);
+    assert_null(strstr(err.message, "canary"));
+    assert_non_null(strstr(err.message, "****"));
+    assert_int_equal(run_command("sh -c 'echo key $OPENAI_API_KEY'", 60, &reply, &err), HONE_OK);
+    assert_string_equal(reply.text, "key *************\n");
+    hone__llm_reply_clear(&reply);
+}
+
 static int make_folder(void **state) {
     char *folder = hone__strdup("/tmp/hone-test-llm-XXXXXX");
     *state = folder;
@@ -646,6 +660,7 @@ int main(void) {
         cmocka_unit_test(test_llm__excerpts_are_safe),
         cmocka_unit_test(test_llm__refuses_calls_out_of_order),
         cmocka_unit_test(test_llm__runs_a_command),
+        cmocka_unit_test(test_llm__command_cannot_show_keys),
         cmocka_unit_test_setup_teardown(test_llm__key_file_must_be_private, make_folder, drop_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

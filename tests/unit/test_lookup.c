@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -189,7 +190,8 @@ static void test_lookup__exact(void **state) {
     hone_problem same = f->problem;
     same.size[3] = 12345;
     same.size[4] = 65;
-    assert_answer(f, &same, HONE_MATCH_EXACT, 64, NULL);
+    assert_answer(f, &same, HONE_MATCH_EXACT, 64, "\"from\":{\"key\"");
+    assert_answer(f, &f->problem, HONE_MATCH_EXACT, 64, "\"from\":null");
     same.size[4] = 64;
     assert_answer(f, &same, HONE_MATCH_NEAR_SHAPE, 64, "\"sizes\":{\"M\":1024,\"K\":256,\"F\":1,\"I\":9,\"B\":100}");
 }
@@ -274,6 +276,25 @@ static void test_lookup__near_device_needs_the_same_architecture(void **state) {
 }
 
 /* ---- what a cache says is not believed ---- */
+
+static void test_lookup__bad_descriptions_are_far(void **state) {
+    fixture *f = *state;
+    static const char *const bad[] = {"", "[]", "x", "{}", "{\"M\":1024}", "{\"M\":\"x\",\"K\":1,\"F\":1,\"I\":1,\"B\":1}",
+                                      "{\"M\":1e300,\"K\":256,\"F\":1,\"I\":1,\"B\":1}", "{\"M\":-1,\"K\":256,\"F\":1,\"I\":1,\"B\":1}",
+                                      "{\"kind\":3}", "{\"kind\":\"cpu\",\"identity\":[]}", "{\"kind\":\"gpu\",\"identity\":{}}",
+                                      "{\"kind\":\"cpu\",\"identity\":{\"arch\":7}}", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hone__buf why;
+        double distance = 0;
+        hone__buf_init(&why, 4096);
+        assert_false(hone__near_shape(f->kernel, f->problem.size, bad[i], &distance, &why));
+        assert_true(why.length > 0);
+        hone__buf_clear(&why);
+        assert_false(hone__near_device(f->device, bad[i], &distance, &why));
+        assert_true(why.length > 0);
+        hone__buf_free(&why);
+    }
+}
 
 static void test_lookup__bad_configs_are_misses(void **state) {
     fixture *f = *state;
@@ -380,6 +401,57 @@ static void test_explain__names_what_changed_in_the_kernel(void **state) {
     hone_kernel_free(newer);
 }
 
+/* ---- faults ---- */
+
+static void test_lookup__after_fork_is_a_reason(void **state) {
+    fixture *f = *state;
+    put(f, f->device, &f->problem, (made){"{\"T\":64}", NULL, 1e6, HONE_ACCURACY_PASSED});
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        hone_answer *answer = NULL;
+        char *json = NULL;
+        bool good = hone_lookup(&answer, f->cache, f->kernel, f->device, &f->problem, NULL) == HONE_OK &&
+                    hone_answer_match(answer) == HONE_MATCH_DEFAULT && hone_answer_json(answer, &json, NULL) == HONE_OK &&
+                    strstr(json, "fork") != NULL;
+        _exit(good ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_answer(f, &f->problem, HONE_MATCH_EXACT, 64, NULL);
+}
+
+/* Each allocation fails once: an answer or HONE_E_NOMEM, and nothing is lost. */
+static void test_lookup__survives_failed_allocations(void **state) {
+    fixture *f = *state;
+    hone_problem near = sized(f, 2048, 256);
+    put(f, f->device, &near, (made){"{\"T\":4096}", "{\"T\":64}", 1e6, HONE_ACCURACY_PASSED});
+    put(f, f->other_device, &f->problem, (made){"{\"T\":256}", NULL, 1e6, HONE_ACCURACY_PASSED});
+    assert_answer(f, &f->problem, HONE_MATCH_NEAR_SHAPE, 64, NULL);
+    size_t live = hone__alloc_live();
+    for (int explaining = 0; explaining < 2; explaining++) {
+        uint32_t answers = 0, failures = 0;
+        for (size_t nth = 1; nth < 600; nth++) {
+            hone_answer *answer = NULL;
+            char *json = NULL;
+            hone_error err = {0};
+            hone__alloc_fail_at(nth, 0);
+            hone_status status = explaining ? hone_explain(&json, f->cache, f->kernel, f->device, &f->problem, &err)
+                                            : hone_lookup(&answer, f->cache, f->kernel, f->device, &f->problem, &err);
+            hone__alloc_fail_at(0, 0);
+            assert_true(status == HONE_OK ? answer != NULL || json != NULL : answer == NULL && json == NULL);
+            assert_true(status == HONE_OK || status == HONE_E_NOMEM);
+            answers += status == HONE_OK;
+            failures += status != HONE_OK;
+            hone_answer_free(answer);
+            hone_free(json);
+            assert_int_equal(hone__alloc_live(), live);
+        }
+        assert_true(answers > 0 && failures > 0);
+    }
+}
+
 /* ---- any content ---- */
 
 static void random_config(hone__rng *rng, char *text, size_t bytes) {
@@ -436,12 +508,15 @@ int main(void) {
         TEST(test_lookup__near_shape_caps),
         TEST(test_lookup__near_device),
         TEST(test_lookup__near_device_needs_the_same_architecture),
+        TEST(test_lookup__bad_descriptions_are_far),
         TEST(test_lookup__bad_configs_are_misses),
         TEST(test_lookup__near_config_must_be_valid_here),
         TEST(test_lookup__nothing_valid),
         TEST(test_lookup__bad_problems),
         TEST(test_explain__tells_all_tiers),
         TEST(test_explain__names_what_changed_in_the_kernel),
+        TEST(test_lookup__after_fork_is_a_reason),
+        TEST(test_lookup__survives_failed_allocations),
         TEST(test_lookup__never_an_invalid_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,7 +143,7 @@ static void test_prompt__initial_states_the_facts(void **state) {
         "## Kernel\n", "Name: probe.", "Entry: probe.", "y = alpha x, row by row", "M=64, N=1000", "Compile options: -O2 -DN=${N}",
         "## Source\nprobe.c:\n````\n#include \"probe.h\"\n/* ``` and ?[31m */\n", "int helper_of_the_kernel(void);",
         "- x: in buffer of f32, shape [M = 64, N = 1000], strides [1000, 1] elements, 250 KiB, aligned to 64 bytes\n",
-        "- y: out buffer of f32, shape [M = 64, N = 1000, 2 = 2], strides [2000, 2, 1] elements, 500 KiB",
+        "- y: out buffer of f32, shape [M = 64, N = 1000, 2], strides [2000, 2, 1] elements, 500 KiB",
         "- n: scalar i32 = N + 1 = 1001\n", "- alpha: scalar f32 = 1.5\n", "together 750 KiB", "- device: Test CPU (cpu)\n", "- cores: 2\n",
         "- l2_kib: 1024\n", "- mhz: 2000\n", "- limits: {\"regs\":32}\n", "1000 GB/s", "1000 GFLOP/s",
         "- work of one run: 128000 floating-point operations\n", "- least traffic of one run: 500 KiB\n", "0.25 operations a byte",
@@ -256,7 +256,7 @@ static void test_prompt__refine_computes_state_effects_and_gaps(void **state) {
         "- T 2 -> 4: time x0.5 (2 pairs, x0.5 to x0.5)\n", "- T 2 -> 8: time x2 (1 pair)\n", "- T 4 -> 8: time x4 (1 pair)\n",
         "- V false -> true: time x1.5 (2 pairs, x1.5 to x1.5)\n",
         "## Values never tried\n- T: 1\n- L: \"tile\"*\n- D: 1 of 100 values tried; the widest untried stretch is 1 to 99\n- U[0]: 2*, 4*\n- U[1]: 2*, 4*\n",
-        "- P[0]: 1, 2\n",
+        "- P: [0,2,1]*, [1,0,2]*, [1,2,0]*, [2,0,1]*, [2,1,0]*\n",
         "## Combinations never tried\n- V=false with L=\"tile\"\n- V=true with L=\"col\"\n- V=true with L=\"tile\"\n",
         "Which assumption behind the configs so far do these results refute", "at least 3 of the next configs",
         "Nearly all measured configs share: L=\"row\" (6 of 7), D=0 (7 of 7), U[0]=1 (7 of 7)", "The last batch brought no gain",
@@ -267,6 +267,20 @@ static void test_prompt__refine_computes_state_effects_and_gaps(void **state) {
     char *again = written(hone__prompt_refine, &f->input);
     assert_string_equal(text, again);
     hone__free(again);
+    hone__free(text);
+}
+
+static void test_prompt__abandoned_configs_are_rough_and_never_best(void **state) {
+    fixture *f = *state;
+    telling told;
+    tell_story(f, &told);
+    told.result[1].outcome = HONE_OUTCOME_SLOW; /* the fastest, were it not abandoned */
+    char *text = written(hone__prompt_refine, &f->input);
+    assert_has(text, "- best: 0.0015 ms (measurement 4 of 7");
+    assert_has(text, "(1 of them abandoned early");
+    assert_has(text, "- x0.6667 | 0.001 ms +-2% (abandoned early) | {\"T\":4} | registers=64\n");
+    assert_has(text, "- A, time x1: {\"T\":4,\"V\":true,");
+    assert_has(text, "- T 2 -> 8: time x2 (1 pair)\n- T 4 -> 8: time x4 (1 pair, rough: with one abandoned early)\n");
     hone__free(text);
 }
 
@@ -296,9 +310,9 @@ static void test_prompt__patterns_of_the_top(void **state) {
     static hone__measurement result[COUNT];
     hone__shown_trial trial[COUNT];
     for (uint32_t i = 0; i < COUNT; i++) {
-        char json[64];
-        (void)snprintf(json, sizeof json, "{\"D\":%u,\"V\":%s,\"L\":\"%s\"}", (unsigned)i, i < 4 || i == 9 ? "true" : "false",
-                       i % 2 == 0 ? "row" : "col");
+        char json[96];
+        (void)snprintf(json, sizeof json, "{\"D\":%u,\"V\":%s,\"L\":\"%s\",\"P\":%s}", (unsigned)i, i < 4 || i == 9 ? "true" : "false",
+                       i % 2 == 0 ? "row" : "col", i < 8 ? "[1,2,0]" : i < 15 ? "[2,1,0]" : "[0,2,1]");
         read_config(f, json, &config[i]);
         result[i] = (hone__measurement){.outcome = HONE_OUTCOME_OK, .median_ns = 1000 + 100.0 * i};
         trial[i] = (hone__shown_trial){&config[i], "random", &result[i]};
@@ -310,6 +324,8 @@ static void test_prompt__patterns_of_the_top(void **state) {
     assert_has_not(text, "L=\"row\": 2 of the best 4");
     assert_has(text, "- D | 0: n=1 best 1 median 1 | 1: n=1"); /* 16 distinct values in 12 stretches */
     assert_has(text, "| 14..15: n=2 best 2.4 median 2.45\n");
+    assert_has(text, "- P | [0,2,1]: n=1 best 2.5 median 2.5 | [1,2,0]: n=8 best 1 median 1.35 | [2,1,0]: n=7 best 1.8 median 2.1\n");
+    assert_has(text, "- P: [0,1,2]*, [1,0,2]*, [2,0,1]*\n");
     hone__free(text);
 }
 
@@ -489,6 +505,7 @@ int main(void) {
         cmocka_unit_test(test_prompt__system_holds_the_contract),
         cmocka_unit_test_setup_teardown(test_prompt__source_is_cut_in_the_middle, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__refine_computes_state_effects_and_gaps, open_fixture, close_fixture),
+        cmocka_unit_test_setup_teardown(test_prompt__abandoned_configs_are_rough_and_never_best, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__refine_without_any_success, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__patterns_of_the_top, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__repair_has_an_example_that_is_valid, open_fixture, close_fixture),

@@ -229,10 +229,10 @@ static void test_record__mends_numbers_and_text(void **state) {
     memset(&trial, 0, sizeof trial);
     trial.config = config;
     trial.proposer = proposer;
-    trial.result.median_ns = NAN;
+    trial.result.median_ns = (double)NAN;
     trial.result.low_ns = -0.0;
     trial.result.high_ns = -5;
-    trial.result.max_error = INFINITY;
+    trial.result.max_error = (double)INFINITY;
     trial.created_unix_s = -1;
     (void)snprintf(trial.result.reason, sizeof trial.result.reason, "caf\xc3\xa9 \xff \xc3 \xed\xa0\x80 \xf0\x9f\x98\x80 \xc0\x80.");
     hone__slot_key slot = {"x", 1};

@@ -250,6 +250,27 @@ static void test_reply_parse__rejections_are_bounded(void **state) {
     hone__buf_free(&buf);
 }
 
+/* Looking for the parameter that a strange name may have meant is slow: it is not done without end. */
+static void test_reply_parse__strange_names_are_bounded(void **state) {
+    (void)state;
+    hone__buf buf;
+    hone__buf_init(&buf, 4 << 20);
+    hone__buf_text(&buf, "[");
+    for (int i = 0; i < 500; i++) {
+        hone__buf_text(&buf, "{\"BM\":32");
+        for (int j = 0; j < 200; j++)
+            hone__buf_printf(&buf, ",\"stranger_%d\":1", j);
+        hone__buf_text(&buf, "},");
+    }
+    hone__buf_text(&buf, "{\"BN\":32}]");
+    hone__parsed_reply parsed;
+    parse(&parsed, buf.data, buf.length, 8);
+    assert_int_equal(parsed.count, 1);
+    assert_true(says(&parsed, "too many members"));
+    hone__parsed_reply_clear(&parsed);
+    hone__buf_free(&buf);
+}
+
 /* Replies that would cost a naive reader quadratic time, a deep stack or gigabytes. */
 static void test_reply_parse__hostile_bulk(void **state) {
     (void)state;
@@ -298,6 +319,7 @@ int main(void) {
         cmocka_unit_test(test_reply_parse__at_most_max),
         cmocka_unit_test(test_reply_parse__thought_is_bounded_and_clean),
         cmocka_unit_test(test_reply_parse__rejections_are_bounded),
+        cmocka_unit_test(test_reply_parse__strange_names_are_bounded),
         cmocka_unit_test(test_reply_parse__hostile_bulk),
         cmocka_unit_test(test_reply_parse__no_memory_is_told_and_nothing_leaks),
     };

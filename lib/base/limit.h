@@ -1,4 +1,5 @@
-/* limits.h: every limit of the library, each with its reason.  Tests probe max-1, max and max+1. */
+/* limit.h: every limit of the library, each with its reason.  Tests probe max-1, max and max+1.
+ * Not called limits.h: the compiler's own <limits.h> looks for a second one, and would find that. */
 #ifndef HONE_LIMITS_H
 #define HONE_LIMITS_H
 
