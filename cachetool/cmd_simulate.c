@@ -2,9 +2,6 @@
 #include "inputs.h"
 #include "render.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 /* The table's columns: best so far as a fraction of the optimum, after so many trials. */
 static const uint32_t column_at[] = {10, 25, 50, 100, 200, 500};
 enum { COLUMNS = sizeof column_at / sizeof column_at[0] };
@@ -61,10 +58,14 @@ int cmd_simulate(const invocation *in) {
     options.trials_max = (uint32_t)in->settings.max_trials;
     options.repeat = (uint32_t)in->settings.repeat;
     options.seed = in->settings.seed;
+    options.transfer = in->settings.transfer.path;
+    options.transfer_count = (uint32_t)in->settings.transfer.count;
     options.noise = in->settings.noise;
     hone_status status = hone_simulate(in->operand[0], &options, add_line, &sum, &err);
-    if (status != HONE_OK)
-        return report(in, status, &err);
+    if (status != HONE_OK) {
+        int code = report(in, status, &err);
+        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */
+    }
     if (sum.broken)
         return EXIT_CODE_BUG;
     if (!in->settings.json)

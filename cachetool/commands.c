@@ -45,6 +45,8 @@ const option_spec option_table[OPT_COUNT] = {
     [OPT_TRANSCRIPT] = {"transcript", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(transcript),
                         "Write the conversation with the model here, as JSON lines (spec/transcript.md)."},
     [OPT_REPEAT] = {"repeat", 0, VALUE_WHOLE, "K", NULL, 1, 100000, FIELD(repeat), "Run this often, with seeds counting up from --seed (1)."},
+    [OPT_TRANSFER] = {"transfer", 0, VALUE_FILES, "FILE", NULL, 0, 0, FIELD(transfer),
+                      "Another recorded space of the same kernel, whose trials stand in for what a cache knows; may be repeated, nearest first."},
     [OPT_NOISE] = {"noise", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(noise),
                    "Multiply each time by noise of this relative deviation, such as 0.03 (none)."},
     [OPT_MAN] = {"man", 0, VALUE_NONE, NULL, NULL, 0, 0, FIELD(man), "Print the manual page in man's format."},
@@ -96,7 +98,7 @@ const command command_table[] = {
      "Prints how many records of which kind the cache holds, and the counters of hits and misses, which survive restarts.",
      "hone stats --json", cmd_stats, false},
     {"simulate", "SPACE.json.gz", 1, 1, VALUE_FILE, NULL,
-     COMMON | BIT(SEARCH) | BIT(MAX_TRIALS) | BIT(REPEAT) | BIT(SEED) | BIT(NOISE) | BIT(JSON),
+     COMMON | BIT(SEARCH) | BIT(MAX_TRIALS) | BIT(REPEAT) | BIT(SEED) | BIT(TRANSFER) | BIT(NOISE) | BIT(JSON),
      "Run a search strategy on a recorded space",
      "Every config of a recorded space (spec/space.md) was measured before: each proposed config is looked up, which judges a strategy in "
      "seconds and without a device. Prints how near to the optimum the search is after some numbers of trials; with --json one "

@@ -199,6 +199,13 @@ static bool store(invocation *in, const option_spec *spec, const char *text) {
             return refuse(in, "--%s takes a whole number from %llu to %llu; got \"%s\"", spec->name, (unsigned long long)spec->min,
                           (unsigned long long)spec->max, shown(text, room, sizeof room));
         return true;
+    case VALUE_FILES: {
+        file_list *list = field;
+        if (*text == '\0' || list->count == FILES_MAX)
+            return refuse(in, "--%s takes the name of a file, at most %d times", spec->name, FILES_MAX);
+        list->path[list->count++] = text;
+        return true;
+    }
     case VALUE_FRACTION:
         if (!read_decimal(text, (double *)field) || *(double *)field > 1)
             return refuse(in, "--%s takes a number from 0 to 1, e.g. 0.03; got \"%s\"", spec->name, shown(text, room, sizeof room));

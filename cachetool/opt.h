@@ -27,12 +27,18 @@ typedef enum value_kind {
     VALUE_COMMAND, /* a command line, split into words by the library */
     VALUE_CHOICE,  /* one of `choices` */
     VALUE_WHOLE,   /* whole number in min..max */
+    VALUE_FILES,   /* may be repeated */
     VALUE_FRACTION, /* decimal, 0 to 1 */
     VALUE_SECONDS, /* decimal seconds, above 0 */
     VALUE_SIZE     /* NAME=VALUE; may be repeated */
 } value_kind;
 
-enum { SET_MAX = 2 * HONE_SIZES_MAX };
+enum { SET_MAX = 2 * HONE_SIZES_MAX, FILES_MAX = 16 };
+
+typedef struct file_list {
+    const char *path[FILES_MAX];
+    size_t count;
+} file_list;
 
 typedef struct size_setting {
     char name[64];
@@ -47,6 +53,7 @@ typedef struct settings {
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
     uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
     double max_time, noise;
+    file_list transfer;
     bool force, json, quiet, verbose, help, man;
 } settings;
 
@@ -72,6 +79,7 @@ typedef enum option_id {
     OPT_LLM_TIMEOUT,
     OPT_TRANSCRIPT,
     OPT_REPEAT,
+    OPT_TRANSFER,
     OPT_NOISE,
     OPT_MAN,
     OPT_JSON,

@@ -331,12 +331,13 @@ typedef struct hone_simulate_options {
     uint32_t struct_size;
     uint32_t trials_max;          /* of one repeat; default 200 */
     uint32_t repeat;              /* default 1; repeat number i runs with seed + i */
-    uint32_t reserved;
+    uint32_t transfer_count;
     const char *search;           /* as in hone_tune_options; default "auto" */
     uint64_t seed;                /* default 1 */
     double noise;                 /* multiplicative, standard deviation of each measurement, e.g. 0.03; default 0 */
+    const char *const *transfer;  /* files: other recorded spaces of the same kernel, nearest first; their trials stand in for a cache */
 } hone_simulate_options;
-#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0}
+#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL}
 
 /** Called with one JSON line; valid during the call.  A non-zero return stops. */
 typedef int hone_line_fn(const char *json, void *user);

@@ -78,7 +78,7 @@ hone__features *hone__features_new(const hone__space *space) {
     if (features == NULL)
         return NULL;
     features->space = space;
-    features->feature = hone__alloc_array((size_t)space->slot_count * ONE_HOT_MAX + PAIRS_MAX + 1, sizeof *features->feature);
+    features->feature = hone__alloc_array(HONE_FEATURES_MAX, sizeof *features->feature);
     if (features->feature == NULL) {
         hone__free(features);
         return NULL;

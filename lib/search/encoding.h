@@ -6,6 +6,8 @@
 
 #include "space.h"
 
+#define HONE_FEATURES_MAX (12u * HONE_LIMIT_SLOTS + 49u)
+
 typedef struct hone__features hone__features;
 
 hone__features *hone__features_new(const hone__space *space); /* NULL: out of memory */

@@ -26,8 +26,11 @@ enum {
     FIT_POINTS = 180,        /* of the process, when there are more results: the best and the latest */
     FOREST_ROWS = 640,
     PENDING_MAX = 32,
+    JUDGED_MAX = 256,
+    TRANSFERRED = 5,         /* configs of the evidence that are tried first */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
+static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
 static const double process_share = 0.85; /* of the process in the mixture, the forest has the rest */
 static const double relearn_growth = 1.25; /* more successes than at the last time, before weights are learnt anew */
 static const double regrow_growth = 1.08;  /* likewise results, before the forest is grown anew */
@@ -37,6 +40,10 @@ struct hone__lfbo {
     hone__gaussian *gaussian;
     hone__forest *costs, *failures;
     hone__pool pool;
+    hone__prior prior;
+    double *residue;             /* by result: cost less what the prior explains */
+    double *foreseen;            /* by result: what the prior predicts */
+    bool evidence_read;
     uint32_t *seen;              /* results taken in, in order */
     uint32_t seen_count, seen_capacity;
     uint8_t *taken;              /* by result */
@@ -45,6 +52,7 @@ struct hone__lfbo {
     uint32_t fits_ok;            /* successes at the last learning of weights */
     uint32_t ok;                 /* successes so far */
     uint32_t forest_at;          /* results at the last growing of the forest */
+    double forest_trust;         /* of the prior, when it grew */
     double forest_base;          /* what its targets count from */
     uint32_t taught_count;       /* results that the process has */
     bool taught;
@@ -61,6 +69,7 @@ hone__lfbo *hone__lfbo_new(const hone__space *space) {
     if (lfbo == NULL)
         return NULL;
     lfbo->best_expanded = UINT32_MAX;
+    lfbo->gain = 1.0;
     lfbo->features = hone__features_new(space);
     lfbo->gaussian = hone__gaussian_new(space);
     if (lfbo->features != NULL && lfbo->gaussian != NULL) {
@@ -70,7 +79,7 @@ hone__lfbo *hone__lfbo_new(const hone__space *space) {
         options.trees = FAILURE_TREES;
         lfbo->failures = hone__forest_new(width, &options);
     }
-    if (lfbo->costs == NULL || lfbo->failures == NULL || !hone__pool_open(&lfbo->pool, lfbo->gaussian, lfbo->features)) {
+    if (lfbo->costs == NULL || lfbo->failures == NULL || !hone__pool_open(&lfbo->pool, lfbo->gaussian, lfbo->features, &lfbo->prior)) {
         hone__lfbo_free(lfbo);
         return NULL;
     }
@@ -85,9 +94,12 @@ void hone__lfbo_free(hone__lfbo *lfbo) {
     hone__forest_free(lfbo->costs);
     hone__forest_free(lfbo->failures);
     hone__pool_close(&lfbo->pool);
+    hone__prior_close(&lfbo->prior);
     hone__walk_free(lfbo->walk);
     hone__free(lfbo->seen);
     hone__free(lfbo->taken);
+    hone__free(lfbo->residue);
+    hone__free(lfbo->foreseen);
     hone__free(lfbo);
 }
 
@@ -113,7 +125,13 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
         uint32_t *seen = hone__realloc(lfbo->seen, capacity * sizeof *seen);
         if (seen != NULL)
             lfbo->seen = seen;
-        if (taken == NULL || seen == NULL)
+        double *residue = hone__realloc(lfbo->residue, capacity * sizeof *residue);
+        if (residue != NULL)
+            lfbo->residue = residue;
+        double *foreseen = hone__realloc(lfbo->foreseen, capacity * sizeof *foreseen);
+        if (foreseen != NULL)
+            lfbo->foreseen = foreseen;
+        if (taken == NULL || seen == NULL || residue == NULL || foreseen == NULL)
             return false;
         lfbo->taken_capacity = capacity;
     }
@@ -124,8 +142,33 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
         lfbo->seen[lfbo->seen_count++] = i;
         lfbo->ok += succeeded(&strategy->result[i]) ? 1 : 0;
         lfbo->any_failed = lfbo->any_failed || !succeeded(&strategy->result[i]);
+        lfbo->foreseen[i] = 0;
+        if (lfbo->prior.forest != NULL) {
+            float row[HONE_FEATURES_MAX];
+            hone__features_fill(lfbo->features, &strategy->result[i].config, row);
+            lfbo->foreseen[i] = hone__prior_at(&lfbo->prior, row);
+        }
     }
     return true;
+}
+
+/* How far the prior is believed, and what it leaves to be learnt. */
+static void take_residues(hone__lfbo *lfbo, const hone__strategy *strategy) {
+    double cost[JUDGED_MAX], foreseen[JUDGED_MAX];
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < lfbo->seen_count && count < JUDGED_MAX && lfbo->prior.forest != NULL; k++) {
+        uint32_t i = lfbo->seen[k];
+        if (!succeeded(&strategy->result[i]))
+            continue;
+        cost[count] = cost_of(strategy, i);
+        foreseen[count++] = lfbo->foreseen[i];
+    }
+    hone__prior_judge(&lfbo->prior, cost, foreseen, count);
+    for (uint32_t k = 0; k < lfbo->seen_count; k++) {
+        uint32_t i = lfbo->seen[k];
+        if (succeeded(&strategy->result[i]))
+            lfbo->residue[i] = cost_of(strategy, i) - lfbo->prior.trust * lfbo->foreseen[i];
+    }
 }
 
 typedef struct ranked {
@@ -169,7 +212,7 @@ static bool fit_anew(hone__lfbo *lfbo, const hone__strategy *strategy, bool lear
         uint32_t count = choose_points(lfbo, strategy, chosen, FIT_POINTS);
         for (uint32_t i = 0; i < count; i++) {
             hone__gaussian_place(lfbo->gaussian, &strategy->result[chosen[i].result].config, points + (size_t)i * width);
-            costs[i] = chosen[i].cost;
+            costs[i] = lfbo->residue[chosen[i].result];
             lfbo->point_result[i] = chosen[i].result;
         }
         fitted = hone__gaussian_fit(lfbo->gaussian, points, costs, count, learn);
@@ -200,7 +243,7 @@ static bool teach_process(hone__lfbo *lfbo, const hone__strategy *strategy, uint
         lfbo->fits_ok = lfbo->ok;
     double costs[HONE_GAUSSIAN_POINTS];
     for (uint32_t i = 0; i < hone__gaussian_count(lfbo->gaussian); i++)
-        costs[i] = cost_of(strategy, lfbo->point_result[i]);
+        costs[i] = lfbo->residue[lfbo->point_result[i]];
     hone__gaussian_costs(lfbo->gaussian, costs);
     return true;
 }
@@ -215,9 +258,10 @@ static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
         uint32_t count = choose_points(lfbo, strategy, chosen, FOREST_ROWS);
         for (uint32_t i = 0; i < count; i++) {
             hone__features_fill(lfbo->features, &strategy->result[chosen[i].result].config, rows + (size_t)i * width);
-            targets[i] = (float)(chosen[i].cost - chosen[0].cost);
+            targets[i] = (float)(lfbo->residue[chosen[i].result] - lfbo->residue[chosen[0].result]);
         }
-        lfbo->forest_base = chosen[0].cost;
+        lfbo->forest_base = lfbo->residue[chosen[0].result];
+        lfbo->forest_trust = lfbo->prior.trust;
         lfbo->forest_ready = hone__forest_fit(lfbo->costs, rows, targets, NULL, count, &strategy->rng);
         count = lfbo->seen_count < FOREST_ROWS ? lfbo->seen_count : FOREST_ROWS;
         for (uint32_t i = 0; i < count && lfbo->any_failed; i++) {
@@ -363,7 +407,7 @@ typedef struct outlook {
     double mean, variance, failing;
 } outlook;
 
-static outlook look(hone__lfbo *lfbo, uint32_t member, double base) {
+static outlook look(hone__lfbo *lfbo, uint32_t member) {
     hone__pool *pool = &lfbo->pool;
     const uint32_t points = hone__gaussian_count(lfbo->gaussian);
     float *whitened = pool->whitened + (size_t)member * HONE_GAUSSIAN_POINTS;
@@ -381,8 +425,10 @@ static outlook look(hone__lfbo *lfbo, uint32_t member, double base) {
         pool->forest_variance[member] = (float)variance;
         pool->failing[member] = (float)failing;
     }
-    double mean, deviation, tree = base + (double)pool->forest_mean[member];
+    double mean, deviation, prior = (double)pool->prior[member];
+    double tree = lfbo->forest_base + (double)pool->forest_mean[member] + lfbo->forest_trust * prior;
     hone__gaussian_predict(lfbo->gaussian, whitened, &mean, &deviation);
+    mean += lfbo->prior.trust * prior;
     double apart = mean - tree;
     const double p = process_share, q = 1.0 - p;
     return (outlook){.mean = p * mean + q * tree,
@@ -420,7 +466,7 @@ static uint32_t choose(hone__lfbo *lfbo, const hone__strategy *strategy, bool po
     float *pending = NULL;
     uint32_t pending_count = place_pending(lfbo, strategy, &pending);
     for (uint32_t i = 0; i < pool->count; i++) {
-        outlook seen = look(lfbo, i, lfbo->forest_base);
+        outlook seen = look(lfbo, i);
         double gain = improvement(seen.mean, sqrt(seen.variance + 1e-10), best) * (1.0 - seen.failing);
         pool->score[i] = gain;
         top_gain = fmax(top_gain, gain);
@@ -472,6 +518,9 @@ static bool propose_apart(hone__strategy *strategy) {
 
 static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     uint32_t first = lfbo->seen_count;
+    if (!lfbo->evidence_read && !hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
+        return false;
+    lfbo->evidence_read = true;
     if (!take_results(lfbo, strategy))
         return false;
     if (lfbo->seen_count > first)
@@ -479,6 +528,7 @@ static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     if (strategy->told < BEGIN_AT || lfbo->ok < 2 || strategy->best == UINT32_MAX)
         return propose_apart(strategy);
     if (!lfbo->taught) {
+        take_residues(lfbo, strategy);
         if (!teach_process(lfbo, strategy, lfbo->taught_count))
             return false;
         lfbo->taught_count = lfbo->seen_count;
@@ -514,6 +564,7 @@ uint32_t hone__lfbo_propose(hone__lfbo *lfbo, hone__strategy *strategy, uint32_t
 
 static hone_status lfbo_open(hone__strategy *strategy, hone_error *err) {
     hone__strategy_queue_known(strategy);
+    hone__prior_queue_best(strategy, TRANSFERRED);
     strategy->state = hone__lfbo_new(strategy->space);
     return strategy->state != NULL ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "search", "no memory for the surrogate");
 }
@@ -540,10 +591,16 @@ static uint32_t last_gain(const hone__strategy *strategy) {
 }
 
 bool hone__lfbo_stagnant(const hone__lfbo *lfbo, hone__strategy *strategy) {
-    (void)lfbo;
-    if (!strategy->options.may_stop || strategy->best == UINT32_MAX || strategy->told < last_gain(strategy) + PATIENCE)
+    if (!strategy->options.may_stop || strategy->best == UINT32_MAX)
         return false;
-    (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of 0.5 %% in %d trials", PATIENCE);
+    uint32_t since = strategy->told - last_gain(strategy);
+    if (since >= PATIENCE)
+        (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of 0.5 %% in %d trials", PATIENCE);
+    else if (since >= PATIENCE / 2 && lfbo->gain < gain_worth)
+        (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: a trial is expected to gain %.2g %%, and none did in %u", 100 * lfbo->gain,
+                       since);
+    else
+        return false;
     return true;
 }
 

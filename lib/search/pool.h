@@ -6,6 +6,7 @@
 #include "encoding.h"
 #include "forest.h"
 #include "gaussian.h"
+#include "prior.h"
 #include "strategy_impl.h"
 
 #define HONE_POOL_MEMBERS 512u
@@ -13,16 +14,17 @@
 typedef struct hone__pool {
     const hone__gaussian *gaussian;
     const hone__features *features;
+    const hone__prior *trusted;
     uint32_t width, row_width;
     uint32_t count;
     hone__config *config;
     float *point, *row, *whitened;
     uint32_t *known;              /* whitened numbers that are there */
-    float *forest_mean, *forest_variance, *failing;
+    float *forest_mean, *forest_variance, *failing, *prior;
     double *score;                /* of the last scoring */
 } hone__pool;
 
-bool hone__pool_open(hone__pool *pool, const hone__gaussian *gaussian, const hone__features *features);
+bool hone__pool_open(hone__pool *pool, const hone__gaussian *gaussian, const hone__features *features, const hone__prior *prior);
 void hone__pool_close(hone__pool *pool);
 /* False: full, or already there, or proposed before. */
 bool hone__pool_add(hone__pool *pool, const hone__strategy *strategy, const hone__config *config);

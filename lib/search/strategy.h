@@ -29,6 +29,13 @@ typedef struct hone__exchange_log {
     void *user;
 } hone__exchange_log;
 
+/* A trial of the same kernel at another problem or on another device, in this space's terms. */
+typedef struct hone__evidence {
+    hone__config config;          /* shaped, perhaps not valid here */
+    uint32_t source;              /* 0: the nearest; trials of one source are comparable with each other */
+    double cost;                  /* log of its time over the best one of its source; infinite when it failed */
+} hone__evidence;
+
 typedef struct hone__strategy_options {
     const hone_kernel *kernel;    /* llm only; others use bound */
     const hone_device *device;    /* llm only */
@@ -37,6 +44,8 @@ typedef struct hone__strategy_options {
     uint32_t seed_count;
     const hone__neighbour *neighbour;
     uint32_t neighbour_count;
+    const hone__evidence *evidence; /* lfbo and what builds on it; borrowed */
+    uint32_t evidence_count;
     uint64_t rng_seed;
     uint32_t trials_max;
     uint32_t rounds_max, configs_per_round, initial_random; /* llm */

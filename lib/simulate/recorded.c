@@ -77,16 +77,18 @@ static cJSON *param_spec(const cJSON *values) {
     }
     if (numbers == count && count > 1)
         qsort(item, (size_t)count, sizeof *item, by_number);
-    bool is_bool = bools == count && count > 0;
-    (void)cJSON_AddStringToObject(spec, "kind", is_bool ? "bool" : "enum");
+    bool is_bool = bools == count && count > 0, complete = cJSON_AddStringToObject(spec, "kind", is_bool ? "bool" : "enum") != NULL;
     for (int i = 0; i < count && !is_bool; i++)
-        (void)cJSON_AddItemToArray(list, cJSON_Duplicate(item[i], 1));
+        complete = cJSON_AddItemToArray(list, cJSON_Duplicate(item[i], 1)) && complete;
     hone__free(item);
-    if (is_bool)
+    if (is_bool || !cJSON_AddItemToObject(spec, "values", list)) {
+        complete = complete && is_bool;
         cJSON_Delete(list);
-    else
-        (void)cJSON_AddItemToObject(spec, "values", list);
-    return spec;
+    }
+    if (complete)
+        return spec;
+    cJSON_Delete(spec);
+    return NULL;
 }
 
 static hone_status read_space(hone__recorded *recorded, const cJSON *json, const char *label, hone_error *err) {

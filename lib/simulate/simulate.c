@@ -2,20 +2,35 @@
 #include "alloc.h"
 #include "recorded.h"
 #include "strategy.h"
+#include "transfer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+enum {
+    FINALISTS = 5,
+    FINAL_SAMPLES = 8 /* further measurements of each */
+};
+
 typedef struct course {
     const hone_simulate_options *options;
     const hone__recorded *recorded;
+    hone__evidence *evidence;
+    uint32_t evidence_count;
     hone__rng rng;               /* of the noise: the strategy's own numbers do not depend on it */
     double *best_ms;             /* true time of the config that looked best after each trial; 0: none yet */
     uint32_t trials;
     uint32_t incumbent;          /* row */
     double seen_ms;              /* what the incumbent was measured at */
+    struct finalist {
+        uint32_t row;
+        double seen_ms;
+    } finalist[FINALISTS];       /* the best as they were measured, best first */
+    uint32_t finalists;
+    double final_ms;             /* true time of the config that is chosen in the end */
+    uint32_t extra;              /* measurements of finalists */
     double cpu_s;                /* spent by the strategy */
     uint32_t failed;
     char stop[160];
@@ -47,6 +62,32 @@ static hone__measurement look_up(course *c, uint32_t row) {
     return result;
 }
 
+static void remember(course *c, uint32_t row, double ms) {
+    uint32_t at = c->finalists < FINALISTS ? c->finalists++ : FINALISTS;
+    for (; at > 0 && c->finalist[at - 1].seen_ms > ms; at--) {
+        if (at < FINALISTS)
+            c->finalist[at] = c->finalist[at - 1];
+    }
+    if (at < FINALISTS)
+        c->finalist[at] = (struct finalist){row, ms};
+}
+
+/* With noise the luckiest reading leads: measure the best few again, without their lucky reading, and choose by the mean. */
+static void settle(course *c) {
+    double best = HUGE_VAL;
+    c->extra = 0;
+    c->final_ms = c->incumbent == UINT32_MAX ? 0 : c->recorded->time_ms[c->incumbent];
+    for (uint32_t i = 0; i < c->finalists && c->options->noise > 0; i++) {
+        double sum = 0;
+        for (uint32_t k = 0; k < FINAL_SAMPLES; k++, c->extra++)
+            sum += look_up(c, c->finalist[i].row).median_ns;
+        if (sum < best) {
+            best = sum;
+            c->final_ms = c->recorded->time_ms[c->finalist[i].row];
+        }
+    }
+}
+
 static hone_status take(course *c, hone__strategy *strategy, const hone__proposal *proposal, hone_error *err) {
     uint32_t row = hone__bound_row(c->recorded->bound, &proposal->config);
     if (row == UINT32_MAX)
@@ -54,7 +95,9 @@ static hone_status take(course *c, hone__strategy *strategy, const hone__proposa
     hone__measurement result = look_up(c, row);
     if (result.outcome != HONE_OUTCOME_OK)
         c->failed++;
-    else if (c->incumbent == UINT32_MAX || result.median_ns * 1e-6 < c->seen_ms) {
+    else
+        remember(c, row, result.median_ns * 1e-6);
+    if (result.outcome == HONE_OUTCOME_OK && (c->incumbent == UINT32_MAX || result.median_ns * 1e-6 < c->seen_ms)) {
         c->incumbent = row;
         c->seen_ms = result.median_ns * 1e-6;
     }
@@ -105,6 +148,12 @@ static char *line_of(const course *c, const char *path, uint32_t repeat) {
     }
     hone__buf_text(&buf, "],\"optimum\":");
     hone__buf_json_double(&buf, c->recorded->time_ms[c->recorded->best]);
+    hone__buf_text(&buf, ",\"final\":");
+    if (c->final_ms > 0)
+        hone__buf_json_double(&buf, c->final_ms);
+    else
+        hone__buf_text(&buf, "null");
+    hone__buf_printf(&buf, ",\"extra\":%u", c->extra);
     hone__buf_printf(&buf, ",\"trials\":%u,\"failed\":%u,\"cpu_ms_per_trial\":%.4f,\"stop\":", c->trials, c->failed,
                      c->trials == 0 ? 0.0 : 1e3 * c->cpu_s / c->trials);
     hone__buf_json_string(&buf, c->stop);
@@ -114,11 +163,12 @@ static char *line_of(const course *c, const char *path, uint32_t repeat) {
 
 static hone_status repeat_once(course *c, const char *path, uint32_t repeat, hone_line_fn *fn, void *user, bool *enough, hone_error *err) {
     const hone_simulate_options *options = c->options;
-    c->trials = c->failed = 0;
+    c->trials = c->failed = c->finalists = 0;
     c->incumbent = UINT32_MAX;
     c->cpu_s = 0;
     hone__rng_seed(&c->rng, ~(options->seed + repeat));
-    hone__strategy_options wanted = {.bound = c->recorded->bound, .rng_seed = options->seed + repeat, .trials_max = options->trials_max};
+    hone__strategy_options wanted = {.bound = c->recorded->bound, .rng_seed = options->seed + repeat, .trials_max = options->trials_max,
+                                    .evidence = c->evidence, .evidence_count = c->evidence_count};
     hone__strategy *strategy = NULL;
     double before = cpu_s();
     HONE_TRY(hone__strategy_open(&strategy, strcmp(options->search, "auto") == 0 ? "lfbo" : options->search, &wanted, err));
@@ -126,6 +176,7 @@ static hone_status repeat_once(course *c, const char *path, uint32_t repeat, hon
     hone_status status = drive(c, strategy, err);
     hone__strategy_close(strategy);
     HONE_TRY(status);
+    settle(c);
     char *line = line_of(c, path, repeat);
     if (line == NULL)
         return hone__fail(err, HONE_E_NOMEM, "simulate", "no memory for the result");
@@ -167,8 +218,11 @@ hone_status hone_simulate(const char *path, const hone_simulate_options *given, 
     c.best_ms = hone__alloc_array(options.trials_max, sizeof *c.best_ms);
     hone_status status = c.best_ms == NULL ? hone__fail(err, HONE_E_NOMEM, "simulate", "no memory for the trials") : HONE_OK;
     bool enough = false;
+    if (status == HONE_OK)
+        status = hone__transfer_load(&c.evidence, &c.evidence_count, recorded, options.transfer, options.transfer_count, err);
     for (uint32_t i = 0; i < options.repeat && status == HONE_OK && !enough; i++)
         status = repeat_once(&c, path, i, fn, user, &enough, err);
+    hone__free(c.evidence);
     hone__free(c.best_ms);
     hone__recorded_free(recorded);
     return status;

@@ -407,7 +407,7 @@ double hone__bound_count(const hone__bound *bound, bool *exact) {
 
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out) {
     if (bound->row != NULL)
-        return hone__listed_at(bound, hone__draw(rng, bound->row_count), out);
+        return hone__bound_at(bound, hone__draw(rng, bound->row_count), out);
     hone__draft draft;
     hone__draft_init(&draft, bound);
     for (uint32_t i = 0; i < bound->group_count; i++) {

@@ -85,8 +85,7 @@ void hone__draft_clear(hone__draft *draft, const hone__group *group);
 enum { HONE__SKIP_AFTER = 16 };
 uint32_t hone__draft_skip(hone__draft *draft, const hone__level *level, uint32_t from);
 
-/* A bound by list (listed.c): the row of a number, and the one nearest to a config of valid shape. */
-bool hone__listed_at(const hone__bound *bound, uint32_t index, hone__config *out);
+/* A bound by list (listed.c): the row nearest to a config of valid shape. */
 void hone__listed_nearest(const hone__bound *bound, const hone__config *wanted, hone__rng *rng, hone__config *out);
 /* What a changed slot adds to the distance between two configs. */
 double hone__slot_distance(uint32_t domain_count, uint32_t wanted, uint32_t value);

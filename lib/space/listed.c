@@ -99,7 +99,7 @@ uint32_t hone__bound_row(const hone__bound *bound, const hone__config *config) {
     return UINT32_MAX;
 }
 
-bool hone__listed_at(const hone__bound *bound, uint32_t index, hone__config *out) {
+bool hone__bound_at(const hone__bound *bound, uint32_t index, hone__config *out) {
     if (index >= bound->row_count)
         return false;
     load(bound, index, out);

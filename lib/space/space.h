@@ -113,6 +113,8 @@ hone_status hone__bound_new(hone__bound **out, const hone__space *space, const i
 hone_status hone__bound_new_listed(hone__bound **out, const hone__space *space, const uint32_t *rows, uint32_t count, hone_error *err);
 /* Number of a config's row, 0 .. count-1 in the walk's order; UINT32_MAX when it is not listed. */
 uint32_t hone__bound_row(const hone__bound *bound, const hone__config *config);
+/* The row of a number; false beyond the last. */
+bool hone__bound_at(const hone__bound *bound, uint32_t index, hone__config *out);
 void hone__bound_free(hone__bound *bound);
 const hone__space *hone__bound_space(const hone__bound *bound);
 const int64_t *hone__bound_sizes(const hone__bound *bound);

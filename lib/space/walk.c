@@ -54,7 +54,7 @@ static bool restart(hone__walk *walk, uint32_t wheel) {
 
 bool hone__walk_next(hone__walk *walk, hone__config *out) {
     if (walk->bound->row != NULL)
-        return hone__listed_at(walk->bound, walk->row++, out);
+        return hone__bound_at(walk->bound, walk->row++, out);
     uint32_t wheel = walk->bound->group_count;
     if (walk->ended)
         return false;

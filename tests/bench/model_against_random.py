@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Best time so far by trial: a recorded conversation with a model, replayed and measured afresh, against random search with many seeds and against
-the local search, on the same kernel and machine.  Nothing else should run on the machine.
+the search `lfbo`, on the same kernel and machine.  Nothing else should run on the machine.
 
     python3 tests/bench/model_against_random.py --hone build/release/hone --transcript TRANSCRIPT.jsonl [--seeds 20] [--trials 60] KERNEL.json
 """
@@ -54,7 +54,7 @@ def main():
     print(f"{result['kernel']}: {len(model)} trials of the model's {result['rounds']} rounds, {options.seeds} seeds of random search; best ms so far")
     print("| trials | " + " | ".join(str(n) for n in points) + " |")
     print("|---|" + "--:|" * len(points))
-    rows = [("model", lambda n: at(model, n)), ("local, mean of 3 seeds", lambda n: statistics.mean(at(c, n) for c in local)),
+    rows = [("model", lambda n: at(model, n)), ("lfbo, mean of 3 seeds", lambda n: statistics.mean(at(c, n) for c in lfbo)),
             ("random, mean", lambda n: statistics.mean(at(c, n) for c in random)), ("random, best seed", lambda n: min(at(c, n) for c in random)),
             ("random, worst seed", lambda n: max(at(c, n) for c in random))]
     for name, value in rows:

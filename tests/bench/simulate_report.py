@@ -48,6 +48,13 @@ def exact_random(times, trials):
     return fractions, ratios, near
 
 
+def transfer(mode, path, spaces):
+    """Options for hone simulate: the files of the same kernel on other GPUs (the name before "__" is the kernel)."""
+    kernel = os.path.basename(path).split("__")[0]
+    others = [p for p in spaces if p != path and os.path.basename(p).split("__")[0] == kernel] if mode else []
+    return [word for other in others for word in ("--transfer", other)]
+
+
 def simulate(tool, path, search, first, repeat, trials, more):
     command = [tool, "simulate", path, "--search", search, "--repeat", str(repeat), "--seed", str(first), "--max-trials", str(trials), "--json"]
     done = subprocess.run(command + more, capture_output=True, text=True)
@@ -88,6 +95,7 @@ def main():
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--transfer", action="store_true", help="leave one GPU out: each space gets the others of its kernel")
     parser.add_argument("--per-space", action="store_true")
     parser.add_argument("spaces", nargs="+")
     given = parser.parse_args(words[:words.index("--")] if "--" in words else words)
@@ -103,7 +111,8 @@ def main():
         for search in given.search.split(","):
             for path in sorted(given.spaces, key=lambda p: -len(times[p])):
                 for first in range(0, given.repeat, share):
-                    job = pool.submit(simulate, tool, path, search, given.seed + first, min(share, given.repeat - first), given.trials, more)
+                    job = pool.submit(simulate, tool, path, search, given.seed + first, min(share, given.repeat - first), given.trials,
+                                      more + transfer(given.transfer, path, given.spaces))
                     futures.setdefault((search, path), []).append(job)
         for (search, path), jobs in futures.items():
             lines = [line for job in jobs for line in job.result()]
