@@ -8,8 +8,8 @@
 const option_spec option_table[OPT_COUNT] = {
     [OPT_SET] = {"set", 's', VALUE_SIZE, "NAME=VALUE", NULL, 0, 0, FIELD(set),
                  "Set a size of the problem; sizes that are not set have the spec's default. May be repeated; the last one counts."},
-    [OPT_SEARCH] = {"search", 0, VALUE_CHOICE, "NAME", "auto|llm|lfbo|random|exhaustive", 0, 0, FIELD(search),
-                    "What proposes configs. auto (the default, or $HONE_AUTOTUNER): llm when a model is configured, else lfbo."},
+    [OPT_SEARCH] = {"search", 0, VALUE_CHOICE, "NAME", "auto|hybrid|llm|lfbo|random|exhaustive", 0, 0, FIELD(search),
+                    "What proposes configs. auto (the default, or $HONE_AUTOTUNER): hybrid when a model is configured, else lfbo."},
     [OPT_EVALUATOR] = {"evaluator", 0, VALUE_COMMAND, "CMD", NULL, 0, 0, FIELD(evaluator),
                        "Command line of a program that compiles and times configs (spec/evaluator.md), instead of the built-in worker."},
     [OPT_DEVICE] = {"device", 0, VALUE_TEXT, "DEVICE", NULL, 0, 0, FIELD(device),

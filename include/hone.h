@@ -285,7 +285,7 @@ typedef int hone_progress_fn(const hone_progress *progress, void *user);
 typedef struct hone_tune_options {
     uint32_t struct_size;
     uint32_t force;               /* 1: tune although the cache has an exact answer, and measure afresh */
-    const char *search;           /* "auto" (default, or $HONE_AUTOTUNER), "lfbo", "llm", "random", "exhaustive" */
+    const char *search;           /* "auto" (default, or $HONE_AUTOTUNER), "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *evaluator;        /* command line of an evaluator; NULL: the spec's, or the built-in worker */
     const char *worker;           /* program that runs the built-in worker as `PROGRAM worker`; NULL: $HONE_WORKER, then `hone` in PATH */
     uint32_t trials_max;          /* default 200 */

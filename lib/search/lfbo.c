@@ -560,6 +560,11 @@ uint32_t hone__lfbo_propose(hone__lfbo *lfbo, hone__strategy *strategy, uint32_t
     return queued;
 }
 
+void hone__lfbo_offer(hone__lfbo *lfbo, const hone__strategy *strategy, const hone__config *config) {
+    if (hone__bound_valid(strategy->options.bound, config, NULL))
+        (void)hone__pool_add(&lfbo->pool, strategy, config);
+}
+
 /* ---- the strategy ---- */
 
 static hone_status lfbo_open(hone__strategy *strategy, hone_error *err) {

@@ -52,10 +52,10 @@ typedef struct hone__strategy_options {
     hone__llm *llm;               /* llm only; borrowed */
     const hone__exchange_log *log; /* llm only; may be NULL */
     bool may_stop;                /* end when going on is not worth its price; false: only the budget ends it */
-    bool fall_back;               /* auto: a failing model is a warning and local search goes on; else it ends the search */
+    bool fall_back;               /* auto: a failing model is a warning and lfbo goes on; else it ends the search */
 } hone__strategy_options;
 
-/* `name`: "lfbo", "llm", "random", "exhaustive".  Each strategy is one file that fills one table (strategy_impl.h). */
+/* `name`: "hybrid", "lfbo", "llm", "random", "exhaustive".  Each strategy is one file that fills one table (strategy_impl.h). */
 hone_status hone__strategy_open(hone__strategy **out, const char *name, const hone__strategy_options *options, hone_error *err);
 void hone__strategy_close(hone__strategy *strategy);
 /* At most `max` new configs, none ever proposed before, all valid.  Never blocks. */

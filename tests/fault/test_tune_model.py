@@ -139,7 +139,7 @@ class TuneModelTest(CommandTest):
             done = self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--max-trials", "15", timeout=120)
             result = json.loads(done.stdout)
             self.assertEqual((result["rounds"], result["trials"]), (0, 15))
-            self.assertIn("local search goes on", done.stderr)
+            self.assertIn("lfbo goes on", done.stderr)
             self.assertEqual(len(server.requests), 1)
 
     def test_slow_server_meets_the_time_budget(self):
