@@ -46,7 +46,7 @@ static void bash_values(void) {
             printf("COMPREPLY=($(compgen -W \"");
             words(spec->choices);
             printf("\" -- \"$word\"))");
-        } else if (spec->kind == VALUE_FILE) {
+        } else if (spec->kind == VALUE_FILE || spec->kind == VALUE_FILES) {
             printf("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))");
         } else if (spec->kind == VALUE_FOLDER) {
             printf("compopt -o filenames; COMPREPLY=($(compgen -d -- \"$word\"))");
@@ -99,7 +99,7 @@ static void bash_script(void) {
 /* ---- zsh ---- */
 
 static void zsh_action(value_kind kind, const char *choices) {
-    if (kind == VALUE_FILE) {
+    if (kind == VALUE_FILE || kind == VALUE_FILES) {
         printf(":_files");
     } else if (kind == VALUE_FOLDER) {
         printf(":_files -/");
@@ -166,7 +166,7 @@ static void fish_option(const command *cmd, const option_spec *spec) {
         printf(" -x -a '");
         words(spec->choices);
         printf("'");
-    } else if (spec->kind == VALUE_FILE) {
+    } else if (spec->kind == VALUE_FILE || spec->kind == VALUE_FILES) {
         printf(" -r -F");
     } else if (spec->kind == VALUE_FOLDER) {
         printf(" -x -a '(__fish_complete_directories)'");

@@ -8,8 +8,8 @@
 const option_spec option_table[OPT_COUNT] = {
     [OPT_SET] = {"set", 's', VALUE_SIZE, "NAME=VALUE", NULL, 0, 0, FIELD(set),
                  "Set a size of the problem; sizes that are not set have the spec's default. May be repeated; the last one counts."},
-    [OPT_SEARCH] = {"search", 0, VALUE_CHOICE, "NAME", "auto|llm|local|random|exhaustive", 0, 0, FIELD(search),
-                    "What proposes configs. auto (the default, or $HONE_AUTOTUNER): llm when a model is configured, else local."},
+    [OPT_SEARCH] = {"search", 0, VALUE_CHOICE, "NAME", "auto|hybrid|llm|lfbo|random|exhaustive", 0, 0, FIELD(search),
+                    "What proposes configs. auto (the default, or $HONE_AUTOTUNER): hybrid when a model is configured, else lfbo."},
     [OPT_EVALUATOR] = {"evaluator", 0, VALUE_COMMAND, "CMD", NULL, 0, 0, FIELD(evaluator),
                        "Command line of a program that compiles and times configs (spec/evaluator.md), instead of the built-in worker."},
     [OPT_DEVICE] = {"device", 0, VALUE_TEXT, "DEVICE", NULL, 0, 0, FIELD(device),
@@ -44,6 +44,11 @@ const option_spec option_table[OPT_COUNT] = {
                          "Wait this long for one answer of the model, its retries included (300)."},
     [OPT_TRANSCRIPT] = {"transcript", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(transcript),
                         "Write the conversation with the model here, as JSON lines (spec/transcript.md)."},
+    [OPT_REPEAT] = {"repeat", 0, VALUE_WHOLE, "K", NULL, 1, 100000, FIELD(repeat), "Run this often, with seeds counting up from --seed (1)."},
+    [OPT_TRANSFER] = {"transfer", 0, VALUE_FILES, "FILE", NULL, 0, 0, FIELD(transfer),
+                      "Another recorded space of the same kernel, whose trials stand in for what a cache knows; may be repeated, nearest first."},
+    [OPT_NOISE] = {"noise", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(noise),
+                   "Multiply each time by noise of this relative deviation, such as 0.03 (none)."},
     [OPT_MAN] = {"man", 0, VALUE_NONE, NULL, NULL, 0, 0, FIELD(man), "Print the manual page in man's format."},
     [OPT_JSON] = {"json", 'j', VALUE_NONE, NULL, NULL, 0, 0, FIELD(json), "Print JSON (spec/json.md) instead of text for people."},
     [OPT_QUIET] = {"quiet", 'q', VALUE_NONE, NULL, NULL, 0, 0, FIELD(quiet), "No progress and no remarks; only warnings, errors and the result."},
@@ -92,6 +97,13 @@ const command command_table[] = {
     {"stats", "", 0, 0, VALUE_NONE, NULL, COMMON | BIT(CACHE) | BIT(JSON), "Counts and sizes of a cache",
      "Prints how many records of which kind the cache holds, and the counters of hits and misses, which survive restarts.",
      "hone stats --json", cmd_stats, false},
+    {"simulate", "SPACE.json.gz", 1, 1, VALUE_FILE, NULL,
+     COMMON | BIT(SEARCH) | BIT(MAX_TRIALS) | BIT(REPEAT) | BIT(SEED) | BIT(TRANSFER) | BIT(NOISE) | BIT(JSON),
+     "Run a search strategy on a recorded space",
+     "Every config of a recorded space (spec/space.md) was measured before: each proposed config is looked up, which judges a strategy in "
+     "seconds and without a device. Prints how near to the optimum the search is after some numbers of trials; with --json one "
+     "line for each repeat, with the best time after each trial.",
+     "hone simulate gemm.json.gz --search random --repeat 50 --json", cmd_simulate, false},
     {"device", "[SPEC.json]", 0, 1, VALUE_FILE, NULL, COMMON | BIT(DEVICE) | BIT(EVALUATOR) | BIT(JSON),
      "What this machine is, as the key sees it",
      "Prints the device's identity, which is part of every key, and what only describes it. With a spec: the device that this kernel is tuned "

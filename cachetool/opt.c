@@ -137,7 +137,7 @@ static bool read_whole(const char *text, uint64_t *value) {
 }
 
 /* Digits with at most one point; no signs, exponents, hexadecimal, "inf" or "nan", and no locale (the command never sets one). */
-static bool read_seconds(const char *text, double *value) {
+static bool read_decimal(const char *text, double *value) {
     size_t digits = strspn(text, "0123456789");
     const char *rest = text + digits;
     if (*rest == '.') {
@@ -148,7 +148,7 @@ static bool read_seconds(const char *text, double *value) {
     if (*rest != '\0' || digits == 0 || strlen(text) > 32)
         return false;
     *value = strtod(text, NULL);
-    return isfinite(*value) && *value > 0 && *value <= 1e7;
+    return isfinite(*value);
 }
 
 static bool read_size(const invocation *in, const char *text, size_setting *out) {
@@ -199,8 +199,19 @@ static bool store(invocation *in, const option_spec *spec, const char *text) {
             return refuse(in, "--%s takes a whole number from %llu to %llu; got \"%s\"", spec->name, (unsigned long long)spec->min,
                           (unsigned long long)spec->max, shown(text, room, sizeof room));
         return true;
+    case VALUE_FILES: {
+        file_list *list = field;
+        if (*text == '\0' || list->count == FILES_MAX)
+            return refuse(in, "--%s takes the name of a file, at most %d times", spec->name, FILES_MAX);
+        list->path[list->count++] = text;
+        return true;
+    }
+    case VALUE_FRACTION:
+        if (!read_decimal(text, (double *)field) || *(double *)field > 1)
+            return refuse(in, "--%s takes a number from 0 to 1, e.g. 0.03; got \"%s\"", spec->name, shown(text, room, sizeof room));
+        return true;
     case VALUE_SECONDS:
-        if (!read_seconds(text, (double *)field))
+        if (!read_decimal(text, (double *)field) || *(double *)field <= 0 || *(double *)field > 1e7)
             return refuse(in, "--%s takes seconds above 0 and at most 10000000, e.g. 90 or 2.5; got \"%s\"", spec->name,
                           shown(text, room, sizeof room));
         return true;

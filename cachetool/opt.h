@@ -27,11 +27,18 @@ typedef enum value_kind {
     VALUE_COMMAND, /* a command line, split into words by the library */
     VALUE_CHOICE,  /* one of `choices` */
     VALUE_WHOLE,   /* whole number in min..max */
+    VALUE_FILES,   /* may be repeated */
+    VALUE_FRACTION, /* decimal, 0 to 1 */
     VALUE_SECONDS, /* decimal seconds, above 0 */
     VALUE_SIZE     /* NAME=VALUE; may be repeated */
 } value_kind;
 
-enum { SET_MAX = 2 * HONE_SIZES_MAX };
+enum { SET_MAX = 2 * HONE_SIZES_MAX, FILES_MAX = 16 };
+
+typedef struct file_list {
+    const char *path[FILES_MAX];
+    size_t count;
+} file_list;
 
 typedef struct size_setting {
     char name[64];
@@ -44,8 +51,9 @@ typedef struct settings {
     size_t set_count;
     const char *search, *evaluator, *device, *cache, *transcript;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
-    uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout;
-    double max_time;
+    uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
+    double max_time, noise;
+    file_list transfer;
     bool force, json, quiet, verbose, help, man;
 } settings;
 
@@ -70,6 +78,9 @@ typedef enum option_id {
     OPT_LLM_REPLAY,
     OPT_LLM_TIMEOUT,
     OPT_TRANSCRIPT,
+    OPT_REPEAT,
+    OPT_TRANSFER,
+    OPT_NOISE,
     OPT_MAN,
     OPT_JSON,
     OPT_QUIET,
@@ -141,6 +152,7 @@ int cmd_prompt(const invocation *in);
 int cmd_show(const invocation *in);
 int cmd_ls(const invocation *in);
 int cmd_stats(const invocation *in);
+int cmd_simulate(const invocation *in);
 int cmd_device(const invocation *in);
 int cmd_help(const invocation *in);
 int cmd_version(const invocation *in);

@@ -285,7 +285,7 @@ typedef int hone_progress_fn(const hone_progress *progress, void *user);
 typedef struct hone_tune_options {
     uint32_t struct_size;
     uint32_t force;               /* 1: tune although the cache has an exact answer, and measure afresh */
-    const char *search;           /* "auto" (default, or $HONE_AUTOTUNER), "llm", "random", "exhaustive", "local" */
+    const char *search;           /* "auto" (default, or $HONE_AUTOTUNER), "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *evaluator;        /* command line of an evaluator; NULL: the spec's, or the built-in worker */
     const char *worker;           /* program that runs the built-in worker as `PROGRAM worker`; NULL: $HONE_WORKER, then `hone` in PATH */
     uint32_t trials_max;          /* default 200 */
@@ -324,6 +324,29 @@ HONE_API HONE_NODISCARD hone_status hone_tune(char **json, hone_cache *cache, co
 HONE_API HONE_NODISCARD hone_status hone_prompt(char **json, const hone_cache *cache, const hone_kernel *kernel,
                                                 const hone_device *device, const hone_problem *problem,
                                                 const hone_tune_options *options, hone_error *err);
+
+/* ---- simulation ---------------------------------------------------------------------------------------- */
+
+typedef struct hone_simulate_options {
+    uint32_t struct_size;
+    uint32_t trials_max;          /* of one repeat; default 200 */
+    uint32_t repeat;              /* default 1; repeat number i runs with seed + i */
+    uint32_t transfer_count;
+    const char *search;           /* as in hone_tune_options; default "auto" */
+    uint64_t seed;                /* default 1 */
+    double noise;                 /* multiplicative, standard deviation of each measurement, e.g. 0.03; default 0 */
+    const char *const *transfer;  /* files: other recorded spaces of the same kernel, nearest first; their trials stand in for a cache */
+} hone_simulate_options;
+#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL}
+
+/** Called with one JSON line; valid during the call.  A non-zero return stops. */
+typedef int hone_line_fn(const char *json, void *user);
+
+/** Run a search strategy on a recorded space (a file as spec/space.md says, gzip or plain): each proposed config is looked up instead of
+ *  measured.  Calls `fn` once a repeat with {"space","search","repeat","best":[...],"optimum",...} (spec/json.md, "simulate").  Needs neither
+ *  cache nor device.  Errors: HONE_E_CORRUPT, HONE_E_JSON, HONE_E_LIMIT (the file), HONE_E_ARG, HONE_E_IO, HONE_E_NOTFOUND. */
+HONE_API HONE_NODISCARD hone_status hone_simulate(const char *path, const hone_simulate_options *options, hone_line_fn *fn, void *user,
+                                                  hone_error *err);
 
 /** The built-in evaluator: speaks spec/evaluator.md on stdin and stdout until bye or end of file; returns an exit status.
  *  A program that links Hone and has no `hone` command beside it MAY call this early in main when argv[1] is "worker"

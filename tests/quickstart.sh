@@ -20,8 +20,8 @@ hone=$root/build/release/hone
 spec=$root/tests/kernels/conv2d.json
 # The local search, although a model may be configured here: a first try should not spend anybody's tokens.
 echo
-echo "\$ hone tune tests/kernels/conv2d.json --search local --max-time 25"
-"$hone" tune "$spec" --search local --max-time 25 "$@"
+echo "\$ hone tune tests/kernels/conv2d.json --search lfbo --max-time 25"
+"$hone" tune "$spec" --search lfbo --max-time 25 "$@"
 echo
 echo "\$ hone lookup tests/kernels/conv2d.json"
 "$hone" lookup "$spec"

@@ -25,6 +25,8 @@
 #define HONE_LIMIT_MESSAGE_BYTES (4u << 20)  /* one line of the evaluator protocol */
 #define HONE_LIMIT_STDERR_BYTES (64u << 10)  /* of a child, kept for the reason; the rest is read and dropped */
 #define HONE_LIMIT_RECORD_BYTES (16u << 20)  /* one value in the cache: a request and a reply at their limits */
+#define HONE_LIMIT_RECORDED_BYTES (256u << 20) /* a recorded space, unpacked: a few hundred thousand rows */
+#define HONE_LIMIT_RECORDED_ROWS (1u << 20)
 #define HONE_LIMIT_SAMPLES 4096u             /* timings of one trial */
 #define HONE_LIMIT_BATCH 256u                /* configs in flight */
 

@@ -42,7 +42,7 @@ typedef struct hone__entry {
 /* One measured config, as the journal keeps it. */
 typedef struct hone__trial {
     char *config;          /* canonical JSON */
-    char *proposer;        /* "default", "seed", "neighbour", "random", "model:1", "local", ... */
+    char *proposer;        /* "default", "seed", "neighbour", "random", "model:1", "lfbo", ... */
     hone__measurement result;
     int64_t created_unix_s;
 } hone__trial;

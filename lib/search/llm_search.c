@@ -1,8 +1,11 @@
 /* llm_search.c: rounds of a model's proposals.  The first request leaves before anything is measured; the default, neighbours from the
  * cache, the author's seeds and a few draws are measured meanwhile.  The next request leaves when most of a reply's batch is measured, so
- * that model and device work at the same time.  When the model has given what it has (or fails, and that is allowed), local search takes the rest. */
+ * that model and device work at the same time.  When the model has given what it has (or fails, and that is allowed), lfbo takes the rest.
+ *
+ * `hybrid` is the same conversation with less credit: configs of a reply are measured one after the other only as long as they bring new bests;
+ * the others become candidates that the surrogate judges, and the first round that does not pay is the last. */
 #include "alloc.h"
-#include "local_search.h"
+#include "lfbo.h"
 #include "log.h"
 #include "transcript.h"
 #include "utf8.h"
@@ -14,6 +17,7 @@
 enum {
     ASK_AGAIN_PERCENT = 60, /* of a batch told before the next request leaves */
     STAGNANT_ROUNDS = 2,    /* rounds with less than half a percent of gain before it stops */
+    CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
@@ -22,9 +26,13 @@ typedef struct conversation {
     char *initial;              /* first user message */
     char *last_reply;           /* "" before the first */
     hone__parsed_reply parsed;  /* of the last reply: its rejections go into the next prompt */
-    hone__local *local;         /* NULL unless local search may go on */
+    hone__lfbo *lfbo;           /* NULL unless it may go on */
     uint32_t exchange;          /* index of the next request */
     uint32_t batch_first, batch_end; /* results queued from the last reply */
+    uint32_t held_next;         /* hybrid: next of the last reply's configs to be measured */
+    uint32_t dry;               /* hybrid: the model's results since the last new best */
+    bool hybrid;
+    bool paid;                  /* hybrid: the last reply brought a new best */
     uint32_t stagnant, empty;
     double best_asked;          /* best when the last request left */
     bool in_flight;             /* the transport has a request of ours */
@@ -58,8 +66,8 @@ static void fail_model(hone__strategy *strategy, const hone_error *err) {
     (void)snprintf(why, sizeof why, "model failed: %.120s", err->message);
     end_rounds(strategy, why);
     if (strategy->options.fall_back) {
-        (void)snprintf(strategy->report.warning, sizeof strategy->report.warning, "%.200s; local search goes on", why);
-        hone__log(HONE_LOG_WARN, "search", "%s; local search goes on", why);
+        (void)snprintf(strategy->report.warning, sizeof strategy->report.warning, "%.200s; lfbo goes on", why);
+        hone__log(HONE_LOG_WARN, "search", "%s; lfbo goes on", why);
     } else {
         talk->failure = *err;
     }
@@ -204,10 +212,11 @@ static void next_round(hone__strategy *strategy) {
         return;
     }
     if (strategy->report.rounds > 0) {
-        bool gain = best_ns(strategy) < talk->best_asked * 0.995;
+        bool gain = talk->hybrid ? talk->paid : best_ns(strategy) < talk->best_asked * 0.995;
         talk->stagnant = gain ? 0 : talk->stagnant + 1;
-        if (talk->stagnant >= STAGNANT_ROUNDS) {
-            end_rounds(strategy, "stagnation: two rounds of the model without a gain of 0.5 %");
+        if (talk->stagnant >= (talk->hybrid ? 1 : STAGNANT_ROUNDS)) {
+            end_rounds(strategy, talk->hybrid ? "rounds: the last one of the model did not pay"
+                                              : "stagnation: two rounds of the model without a gain of 0.5 %");
             return;
         }
     }
@@ -245,10 +254,15 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
     char proposer[24];
     (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
     talk->batch_first = strategy->result_count;
-    for (uint32_t i = 0; i < talk->parsed.count; i++)
-        (void)hone__strategy_queue(strategy, &talk->parsed.config[i], proposer);
+    uint32_t fresh = 0;
+    for (uint32_t i = 0; i < talk->parsed.count; i++) {
+        const hone__config *config = &talk->parsed.config[i];
+        fresh += talk->hybrid ? !hone__strategy_was_proposed(strategy, config) : hone__strategy_queue(strategy, config, proposer);
+    }
     talk->batch_end = strategy->result_count;
-    talk->empty = talk->batch_end > talk->batch_first ? 0 : talk->empty + 1;
+    talk->held_next = talk->dry = 0;
+    talk->paid = false;
+    talk->empty = fresh > 0 ? 0 : talk->empty + 1;
     if (talk->empty >= EMPTY_ROUNDS)
         end_rounds(strategy, "the model had no new valid config in two rounds");
 }
@@ -258,19 +272,20 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     if (options->llm == NULL || hone__llm_provider(options->llm) == HONE_PROVIDER_NONE)
         return hone__fail(err, HONE_E_NOMODEL, "search",
                           "no model is configured: set HONE_LLM_PROVIDER and HONE_LLM_MODEL (and a key), HONE_LLM_COMMAND or HONE_LLM_MAILBOX, "
-                          "or use --search local");
+                          "or use --search lfbo");
     conversation *talk = hone__alloc(sizeof *talk);
     strategy->state = talk;
     if (talk == NULL)
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the conversation");
     talk->last_reply = hone__strdup("");
-    talk->local = options->fall_back ? hone__local_new(strategy->space) : NULL;
+    talk->hybrid = strategy->impl == &hone__strategy_hybrid;
+    talk->lfbo = options->fall_back || talk->hybrid ? hone__lfbo_new(strategy->space) : NULL;
     hone__buf buf;
     hone__buf_init(&buf, HONE_LIMIT_PROMPT_BYTES);
     hone__prompt_input input = input_of(strategy, NULL);
     hone__prompt_initial(&buf, &input);
     talk->initial = hone__buf_take(&buf);
-    if (talk->initial == NULL || talk->last_reply == NULL || (options->fall_back && talk->local == NULL))
+    if (talk->initial == NULL || talk->last_reply == NULL || ((options->fall_back || talk->hybrid) && talk->lfbo == NULL))
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the prompt");
     if (options->rounds_max == 0)
         end_rounds(strategy, "rounds: none allowed");
@@ -288,7 +303,7 @@ static void llm_close(hone__strategy *strategy) {
     if (talk->in_flight && talk->recalled == NULL)
         hone__llm_cancel(strategy->options.llm);
     hone__parsed_reply_clear(&talk->parsed);
-    hone__local_free(talk->local);
+    hone__lfbo_free(talk->lfbo);
     hone__free(talk->recalled);
     hone__free(talk->initial);
     hone__free(talk->last_reply);
@@ -304,9 +319,44 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     }
     if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
         return HONE_ASK_WAIT_MODEL;
-    if (talk->over && talk->local != NULL && !hone__local_stagnant(strategy) && hone__local_propose(talk->local, strategy, wanted) > 0)
+    if (talk->over && talk->lfbo != NULL && !hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
         return HONE_ASK_MORE;
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
+}
+
+/* One more config of the last reply, while the model has credit; what is left then, the surrogate judges.  *wait: the results in flight decide. */
+static bool release(hone__strategy *strategy, bool *wait) {
+    conversation *talk = strategy->state;
+    char proposer[24];
+    (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
+    *wait = false;
+    while (talk->held_next < talk->parsed.count && talk->dry < CREDIT) {
+        *wait = strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= CREDIT;
+        if (*wait)
+            return false;
+        if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer))
+            return true;
+    }
+    for (; talk->held_next < talk->parsed.count; talk->held_next++)
+        hone__lfbo_offer(talk->lfbo, strategy, &talk->parsed.config[talk->held_next]);
+    return false;
+}
+
+static hone__ask_state hybrid_propose(hone__strategy *strategy, uint32_t wanted) {
+    conversation *talk = strategy->state;
+    bool wait = false;
+    if (!talk->in_flight && (release(strategy, &wait) || wait))
+        return HONE_ASK_MORE;
+    return llm_propose(strategy, wanted);
+}
+
+static hone_status hybrid_learn(hone__strategy *strategy, uint32_t result) {
+    conversation *talk = strategy->state;
+    if (strncmp(strategy->result[result].proposer, "model:", 6) != 0)
+        return HONE_OK;
+    talk->paid = talk->paid || strategy->best == result;
+    talk->dry = strategy->best == result ? 0 : talk->dry + 1;
+    return HONE_OK;
 }
 
 static hone_status llm_learn(hone__strategy *strategy, uint32_t result) {
@@ -380,3 +430,4 @@ static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_
 }
 
 const hone__strategy_impl hone__strategy_llm = {"llm", llm_open, llm_close, llm_propose, llm_learn, llm_pump};
+const hone__strategy_impl hone__strategy_hybrid = {"hybrid", llm_open, llm_close, hybrid_propose, hybrid_learn, llm_pump};

@@ -10,8 +10,9 @@
 static const hone__strategy_impl *const strategies[] = {
     &hone__strategy_random,
     &hone__strategy_exhaustive,
-    &hone__strategy_local,
     &hone__strategy_llm,
+    &hone__strategy_hybrid,
+    &hone__strategy_lfbo,
 };
 
 static uint64_t hash_of(const hone__strategy *strategy, const hone__config *config) {
@@ -114,7 +115,7 @@ hone_status hone__strategy_open(hone__strategy **out, const char *name, const ho
             impl = strategies[i];
     }
     if (impl == NULL)
-        return hone__fail(err, HONE_E_ARG, "search", "no search strategy \"%.32s\"; there are auto, llm, random, exhaustive, local", name);
+        return hone__fail(err, HONE_E_ARG, "search", "no search strategy \"%.32s\"; there are auto, hybrid, lfbo, llm, random, exhaustive", name);
     hone__strategy *strategy = hone__alloc(sizeof *strategy);
     if (strategy != NULL) {
         strategy->options = *options;

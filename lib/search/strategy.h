@@ -10,7 +10,7 @@ typedef struct hone__strategy hone__strategy;
 
 typedef struct hone__proposal {
     hone__config config;
-    char proposer[24];            /* "default", "seed", "neighbour", "random", "model:1", "local", ... */
+    char proposer[24];            /* "default", "seed", "neighbour", "random", "model:1", "lfbo", ... */
 } hone__proposal;
 
 typedef enum hone__ask_state {
@@ -29,6 +29,13 @@ typedef struct hone__exchange_log {
     void *user;
 } hone__exchange_log;
 
+/* A trial of the same kernel at another problem or on another device, in this space's terms. */
+typedef struct hone__evidence {
+    hone__config config;          /* shaped, perhaps not valid here */
+    uint32_t source;              /* 0: the nearest; trials of one source are comparable with each other */
+    double cost;                  /* log of its time over the best one of its source; infinite when it failed */
+} hone__evidence;
+
 typedef struct hone__strategy_options {
     const hone_kernel *kernel;    /* llm only; others use bound */
     const hone_device *device;    /* llm only */
@@ -37,15 +44,18 @@ typedef struct hone__strategy_options {
     uint32_t seed_count;
     const hone__neighbour *neighbour;
     uint32_t neighbour_count;
+    const hone__evidence *evidence; /* lfbo and what builds on it; borrowed */
+    uint32_t evidence_count;
     uint64_t rng_seed;
     uint32_t trials_max;
     uint32_t rounds_max, configs_per_round, initial_random; /* llm */
     hone__llm *llm;               /* llm only; borrowed */
     const hone__exchange_log *log; /* llm only; may be NULL */
-    bool fall_back;               /* auto: a failing model is a warning and local search goes on; else it ends the search */
+    bool may_stop;                /* end when going on is not worth its price; false: only the budget ends it */
+    bool fall_back;               /* auto: a failing model is a warning and lfbo goes on; else it ends the search */
 } hone__strategy_options;
 
-/* `name`: "llm", "random", "exhaustive", "local".  Each strategy is one file that fills one table (strategy_impl.h). */
+/* `name`: "hybrid", "lfbo", "llm", "random", "exhaustive".  Each strategy is one file that fills one table (strategy_impl.h). */
 hone_status hone__strategy_open(hone__strategy **out, const char *name, const hone__strategy_options *options, hone_error *err);
 void hone__strategy_close(hone__strategy *strategy);
 /* At most `max` new configs, none ever proposed before, all valid.  Never blocks. */

@@ -17,8 +17,9 @@ typedef struct hone__strategy_impl {
 
 extern const hone__strategy_impl hone__strategy_random;
 extern const hone__strategy_impl hone__strategy_exhaustive;
-extern const hone__strategy_impl hone__strategy_local;
 extern const hone__strategy_impl hone__strategy_llm;
+extern const hone__strategy_impl hone__strategy_hybrid;
+extern const hone__strategy_impl hone__strategy_lfbo;
 
 typedef struct hone__result {
     hone__config config;

@@ -71,6 +71,12 @@ bool hone__bound_valid(const hone__bound *bound, const hone__config *config, hon
         }
         return false;
     }
+    if (bound->row != NULL) {
+        bool listed = hone__bound_row(bound, config) != UINT32_MAX;
+        if (!listed && why != NULL)
+            hone__buf_text(why, "this combination is not one of those that are allowed");
+        return listed;
+    }
     int64_t values[HONE__VALUES_MAX];
     hone__space_values(space, bound->sizes, config, values);
     for (uint32_t i = 0; i < space->constraint_count; i++) {
@@ -377,6 +383,7 @@ void hone__bound_free(hone__bound *bound) {
         hone__free(bound->level[i].parent);
         hone__free(bound->level[i].value);
     }
+    hone__free(bound->row);
     hone__free(bound->group);
     hone__free(bound->level);
     hone__free(bound->check);
@@ -399,6 +406,8 @@ double hone__bound_count(const hone__bound *bound, bool *exact) {
 }
 
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out) {
+    if (bound->row != NULL)
+        return hone__bound_at(bound, hone__draw(rng, bound->row_count), out);
     hone__draft draft;
     hone__draft_init(&draft, bound);
     for (uint32_t i = 0; i < bound->group_count; i++) {

@@ -55,6 +55,8 @@ struct hone__bound {
     hone__interval range[HONE_LIMIT_SLOTS]; /* least and greatest value of each slot */
     double count;
     bool exact;
+    uint32_t *row;          /* listed: the valid configs, sorted, slot_count values each; no groups then.  NULL: by constraints */
+    uint32_t row_count;
 };
 
 /* A config in the making, with the values that expressions read. */
@@ -82,6 +84,11 @@ void hone__draft_clear(hone__draft *draft, const hone__group *group);
  * there is none.  Worth a call only after some values failed in a row: HONE__SKIP_AFTER. */
 enum { HONE__SKIP_AFTER = 16 };
 uint32_t hone__draft_skip(hone__draft *draft, const hone__level *level, uint32_t from);
+
+/* A bound by list (listed.c): the row nearest to a config of valid shape. */
+void hone__listed_nearest(const hone__bound *bound, const hone__config *wanted, hone__rng *rng, hone__config *out);
+/* What a changed slot adds to the distance between two configs. */
+double hone__slot_distance(uint32_t domain_count, uint32_t wanted, uint32_t value);
 
 /* Uniform in [0, bound), without division in the usual case. */
 uint32_t hone__draw(hone__rng *rng, uint32_t bound);

@@ -88,12 +88,15 @@ uint32_t hone__bound_neighbours(const hone__bound *bound, const hone__config *fr
 /* ---- repair ---- */
 
 /* Changed slots count most, then how far they moved (relative to the domain). */
-static double slot_distance(const hone__level *level, const hone__config *wanted, uint32_t value) {
-    uint32_t other = wanted->slot[level->slot];
-    if (other == value)
+double hone__slot_distance(uint32_t domain_count, uint32_t wanted, uint32_t value) {
+    if (wanted == value)
         return 0;
-    uint32_t steps = other > value ? other - value : value - other;
-    return 16 + 8.0 * steps / level->count + (steps < 8 ? steps * 0.5 : 4);
+    uint32_t steps = wanted > value ? wanted - value : value - wanted;
+    return 16 + 8.0 * steps / domain_count + (steps < 8 ? steps * 0.5 : 4);
+}
+
+static double slot_distance(const hone__level *level, const hone__config *wanted, uint32_t value) {
+    return hone__slot_distance(level->count, wanted->slot[level->slot], value);
 }
 
 static double group_distance(const hone__group *group, const hone__draft *draft, const hone__config *wanted) {
@@ -237,6 +240,10 @@ static void make_shaped(const hone__space *space, hone__config *config) {
 bool hone__bound_repair(const hone__bound *bound, const hone__config *wanted, hone__rng *rng, hone__config *out) {
     hone__config shaped = *wanted;
     make_shaped(bound->space, &shaped);
+    if (bound->row != NULL) {
+        hone__listed_nearest(bound, &shaped, rng, out);
+        return true;
+    }
     hone__draft draft;
     hone__draft_init(&draft, bound);
     for (uint32_t i = 0; i < bound->group_count; i++) {

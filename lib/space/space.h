@@ -108,6 +108,13 @@ typedef struct hone__bound hone__bound;
 /* Bind to sizes: finds independent groups of parameters and lists small groups' valid combinations, so that sampling and counting
  * are exact where they can be.  Takes milliseconds.  HONE_E_CONFIG when no config at all is valid.  Keeps a pointer to `space`. */
 hone_status hone__bound_new(hone__bound **out, const hone__space *space, const int64_t *sizes, hone_error *err);
+/* Bind to a list: `rows` (copied) holds `count` configs of slot_count values each, and these are the valid ones, whatever the space's
+ * constraints say; recorded spaces are such.  The default need not be among them.  HONE_E_ARG: a row twice, or values outside the domains. */
+hone_status hone__bound_new_listed(hone__bound **out, const hone__space *space, const uint32_t *rows, uint32_t count, hone_error *err);
+/* Number of a config's row, 0 .. count-1 in the walk's order; UINT32_MAX when it is not listed. */
+uint32_t hone__bound_row(const hone__bound *bound, const hone__config *config);
+/* The row of a number; false beyond the last. */
+bool hone__bound_at(const hone__bound *bound, uint32_t index, hone__config *out);
 void hone__bound_free(hone__bound *bound);
 const hone__space *hone__bound_space(const hone__bound *bound);
 const int64_t *hone__bound_sizes(const hone__bound *bound);

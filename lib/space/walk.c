@@ -10,6 +10,7 @@ struct hone__walk {
     const hone__group *wheel[HONE_LIMIT_SLOTS]; /* slow ones first */
     hone__descent *descent;
     bool started, ended;
+    uint32_t row;                               /* of a listed bound: the next one */
 };
 
 hone_status hone__walk_new(hone__walk **out, const hone__bound *bound) {
@@ -23,6 +24,10 @@ hone_status hone__walk_new(hone__walk **out, const hone__bound *bound) {
         return HONE_E_NOMEM;
     }
     walk->bound = bound;
+    if (bound->row != NULL) {
+        *out = walk;
+        return HONE_OK;
+    }
     hone__draft_init(&walk->draft, bound);
     /* A group that is not listed is searched anew each time that it starts over: such groups turn slowest. */
     uint32_t count = 0;
@@ -48,6 +53,8 @@ static bool restart(hone__walk *walk, uint32_t wheel) {
 }
 
 bool hone__walk_next(hone__walk *walk, hone__config *out) {
+    if (walk->bound->row != NULL)
+        return hone__bound_at(walk->bound, walk->row++, out);
     uint32_t wheel = walk->bound->group_count;
     if (walk->ended)
         return false;

@@ -30,12 +30,12 @@ hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options
     out->search = from_environment(out->search, "HONE_AUTOTUNER");
     if (out->search == NULL)
         out->search = "auto";
-    static const char *const names[] = {"auto", "llm", "random", "exhaustive", "local"};
+    static const char *const names[] = {"auto", "hybrid", "lfbo", "llm", "random", "exhaustive"};
     bool found = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         found = found || strcmp(out->search, names[i]) == 0;
     if (!found)
-        return hone__fail(err, HONE_E_ARG, "tune", "no search strategy \"%.32s\"; there are auto, llm, random, exhaustive, local", out->search);
+        return hone__fail(err, HONE_E_ARG, "tune", "no search strategy \"%.32s\"; there are auto, hybrid, lfbo, llm, random, exhaustive", out->search);
     out->worker = from_environment(out->worker, "HONE_WORKER");
     if (out->worker == NULL)
         out->worker = "hone";
@@ -295,7 +295,7 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
     bool automatic = strcmp(options->search, "auto") == 0;
     tuning->search_name = options->search;
     tuning->strategy_name = options->search;
-    if (!automatic && strcmp(options->search, "llm") != 0)
+    if (!automatic && strcmp(options->search, "llm") != 0 && strcmp(options->search, "hybrid") != 0)
         return HONE_OK;
     hone__llm_options model = {.provider = options->llm_provider,
                                .model = options->llm_model,
@@ -307,7 +307,7 @@ hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err) {
                                .tokens_max = options->tokens_max};
     HONE_TRY(hone__llm_open(&tuning->llm, &model, err));
     if (automatic)
-        tuning->strategy_name = hone__llm_provider(tuning->llm) == HONE_PROVIDER_NONE ? "local" : "llm";
+        tuning->strategy_name = hone__llm_provider(tuning->llm) == HONE_PROVIDER_NONE ? "lfbo" : "hybrid";
     return HONE_OK;
 }
 

@@ -17,7 +17,7 @@ typedef struct hone__tuning {
     const hone_kernel *kernel;
     const hone_device *caller_device;
     hone_tune_options options;         /* defaults filled in */
-    const char *strategy_name;         /* "llm", "local", "random", "exhaustive" */
+    const char *strategy_name;         /* "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *search_name;           /* as asked: "auto", ... */
     int64_t sizes[HONE_SIZES_MAX];
     hone__key key;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Best time so far by trial: a recorded conversation with a model, replayed and measured afresh, against random search with many seeds and against
-the local search, on the same kernel and machine.  Nothing else should run on the machine.
+the search `lfbo`, on the same kernel and machine.  Nothing else should run on the machine.
 
     python3 tests/bench/model_against_random.py --hone build/release/hone --transcript TRANSCRIPT.jsonl [--seeds 20] [--trials 60] KERNEL.json
 """
@@ -47,19 +47,19 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
         model, result = course(options.hone, options.spec, folder, "model", "--search", "llm", "--llm-provider", "replay", "--llm-replay",
                                options.transcript, *trials)
-        local = [course(options.hone, options.spec, folder, f"local{s}", "--search", "local", "--seed", str(s), *trials)[0] for s in (1, 2, 3)]
+        lfbo = [course(options.hone, options.spec, folder, f"lfbo{s}", "--search", "lfbo", "--seed", str(s), *trials)[0] for s in (1, 2, 3)]
         random = [course(options.hone, options.spec, folder, f"random{s}", "--search", "random", "--seed", str(s), *trials)[0]
                   for s in range(1, options.seeds + 1)]
     points = [n for n in POINTS if n <= options.trials]
     print(f"{result['kernel']}: {len(model)} trials of the model's {result['rounds']} rounds, {options.seeds} seeds of random search; best ms so far")
     print("| trials | " + " | ".join(str(n) for n in points) + " |")
     print("|---|" + "--:|" * len(points))
-    rows = [("model", lambda n: at(model, n)), ("local, mean of 3 seeds", lambda n: statistics.mean(at(c, n) for c in local)),
+    rows = [("model", lambda n: at(model, n)), ("lfbo, mean of 3 seeds", lambda n: statistics.mean(at(c, n) for c in lfbo)),
             ("random, mean", lambda n: statistics.mean(at(c, n) for c in random)), ("random, best seed", lambda n: min(at(c, n) for c in random)),
             ("random, worst seed", lambda n: max(at(c, n) for c in random))]
     for name, value in rows:
         print(f"| {name} | " + " | ".join(f"{value(n):.4g}" for n in points) + " |")
-    print(json.dumps({"kernel": result["kernel"], "model": model, "local": local, "random": random, "final": result["time_ms"]}))
+    print(json.dumps({"kernel": result["kernel"], "model": model, "lfbo": lfbo, "random": random, "final": result["time_ms"]}))
 
 
 if __name__ == "__main__":

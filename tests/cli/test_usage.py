@@ -88,7 +88,7 @@ class UsageErrorTest(CommandTest):
                 self.assertIn("--set", self.refused("lookup", "x.json", "--set", value))
 
     def test_choices(self):
-        self.assertIn("auto|llm|local|random|exhaustive", self.refused("tune", "x.json", "--search", "magic"))
+        self.assertIn("auto|hybrid|llm|lfbo|random|exhaustive", self.refused("tune", "x.json", "--search", "magic"))
         self.refused("tune", "x.json", "--search", "auto|llm")
         self.refused("tune", "x.json", "--search", "")
         self.refused("completion", "tcsh")

@@ -108,7 +108,7 @@ class TuneModelTest(CommandTest):
         with Server(handler, self.certificates.context()) as server:
             self.model(server)
             self.assertIn("404", self.tune(5))
-            result = json.loads(self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--search", "local", "--max-trials", "10",
+            result = json.loads(self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--search", "lfbo", "--max-trials", "10",
                                             timeout=120).stdout)
             self.assertGreater(result["resumed"], 0)
 
@@ -139,7 +139,7 @@ class TuneModelTest(CommandTest):
             done = self.expect(0, "tune", self.spec, "--cache", self.cache, "--json", "--max-trials", "15", timeout=120)
             result = json.loads(done.stdout)
             self.assertEqual((result["rounds"], result["trials"]), (0, 15))
-            self.assertIn("local search goes on", done.stderr)
+            self.assertIn("lfbo goes on", done.stderr)
             self.assertEqual(len(server.requests), 1)
 
     def test_slow_server_meets_the_time_budget(self):

@@ -2,7 +2,7 @@
  * model go as search/llm_search.c says, with recorded replies in place of a model. */
 #include "alloc.h"
 #include "key.h"
-#include "local_search.h"
+#include "lfbo.h"
 #include "strategy_impl.h"
 
 #include <math.h>
@@ -111,7 +111,7 @@ static double drive(const fixture *f, const char *name, uint64_t seed, uint32_t 
 }
 
 static void test_strategy__same_seed_gives_same_course(void **state) {
-    static const char *const names[] = {"random", "exhaustive", "local"};
+    static const char *const names[] = {"random", "exhaustive", "lfbo"};
     for (size_t i = 0; i < 3; i++) {
         uint64_t a, b, c;
         (void)drive(*state, names[i], 7, 90, &a);
@@ -125,7 +125,7 @@ static void test_strategy__same_seed_gives_same_course(void **state) {
 static void test_strategy__local_beats_random_and_nears_the_optimum(void **state) {
     double local = 0, random = 0;
     for (uint64_t seed = 1; seed <= 6; seed++) {
-        local += drive(*state, "local", seed, 80, NULL) / 6;
+        local += drive(*state, "lfbo", seed, 80, NULL) / 6;
         random += drive(*state, "random", seed, 80, NULL) / 6;
     }
     print_message("mean best of 80 trials: local %.1f, random %.1f, optimum 1000\n", local, random);
@@ -137,7 +137,7 @@ static void test_strategy__small_space_is_exhausted_without_repetition(void **st
     (void)state;
     static const char text[] = "{\"hone\":1,\"name\":\"tiny\",\"language\":\"external\",\"evaluator\":[\"/bin/true\"],\"sizes\":{\"N\":64},"
                                "\"params\":{\"A\":{\"kind\":\"range\",\"min\":0,\"max\":5},\"D\":{\"kind\":\"bool\"}},\"constraints\":[\"A != 4\"]}";
-    static const char *const names[] = {"random", "exhaustive", "local"};
+    static const char *const names[] = {"random", "exhaustive", "lfbo"};
     for (size_t n = 0; n < 3; n++) {
         fixture f = {0};
         load(&f, text);
@@ -208,6 +208,7 @@ static hone_status script_record(void *user, uint32_t index, const char *request
 
 typedef struct course {
     uint32_t trials, model_trials, local_trials;
+    double best;
     hone_status status;
     hone_error err;
     char stop[160];
@@ -228,14 +229,16 @@ static void go(course *c, hone__strategy *strategy, uint32_t trials_max) {
             continue;
         c->trials++;
         c->model_trials += strncmp(proposal.proposer, "model:", 6) == 0;
-        c->local_trials += strcmp(proposal.proposer, "local") == 0;
+        c->local_trials += strcmp(proposal.proposer, "lfbo") == 0;
         hone__measurement result = measure(&proposal.config);
+        if (result.outcome == HONE_OUTCOME_OK)
+            c->best = fmin(c->best, result.median_ns);
         assert_int_equal(hone__strategy_tell(strategy, &proposal.config, &result), HONE_OK);
     }
 }
 
-static course converse(fixture *f, script *s, bool fall_back, uint32_t rounds) {
-    course c = {0};
+static course converse_as(fixture *f, script *s, const char *name, bool fall_back, uint32_t rounds) {
+    course c = {.best = HUGE_VAL};
     hone__llm_options model = {.provider = "command", .model = "scripted", .command = "/bin/false"};
     hone__llm *llm = NULL;
     hone_device *device = NULL;
@@ -247,7 +250,7 @@ static course converse(fixture *f, script *s, bool fall_back, uint32_t rounds) {
                                       .seed_count = f->kernel->seed_count, .rng_seed = 1, .trials_max = 60, .rounds_max = rounds,
                                       .configs_per_round = 5, .initial_random = 2, .llm = llm, .log = &log, .fall_back = fall_back};
     hone__strategy *strategy = NULL;
-    if (hone__strategy_open(&strategy, "llm", &options, &err) != HONE_OK)
+    if (hone__strategy_open(&strategy, name, &options, &err) != HONE_OK)
         fail_msg("%s", err.message);
     go(&c, strategy, options.trials_max);
     (void)snprintf(c.stop, sizeof c.stop, "%s", hone__strategy_stop(strategy));
@@ -256,6 +259,10 @@ static course converse(fixture *f, script *s, bool fall_back, uint32_t rounds) {
     hone__llm_close(llm);
     hone_device_free(device);
     return c;
+}
+
+static course converse(fixture *f, script *s, bool fall_back, uint32_t rounds) {
+    return converse_as(f, s, "llm", fall_back, rounds);
 }
 
 static void clear_script(script *s) {
@@ -306,6 +313,35 @@ static void test_llm_search__asks_before_the_batch_is_through(void **state) {
     clear_script(&s);
 }
 
+#define BAD(b) "{\"A\":1,\"B\":1024,\"C\":\"row\",\"E\":" #b "}"
+static const char malicious[] = "{\"configs\":[" BAD(1) "," BAD(2) "," BAD(3) "," BAD(4) "]} {\"configs\":[]}";
+static const char slow[] = "{\"configs\":[{\"A\":1,\"B\":1,\"E\":16},{\"A\":1,\"B\":1,\"E\":15},{\"A\":1,\"B\":1,\"E\":14},"
+                           "{\"A\":1,\"B\":1,\"E\":13},{\"A\":1,\"B\":1,\"E\":12},{\"A\":1,\"B\":1,\"E\":11},"
+                           "{\"A\":1,\"B\":1,\"E\":10},{\"A\":1,\"B\":1,\"E\":9},{\"A\":3,\"B\":1,\"E\":16}]}";
+static const char perfect[] = "{\"configs\":[{\"A\":21,\"B\":128,\"C\":\"tile\",\"D\":true,\"E\":5}]}";
+
+/* The optimum costs 1000; lfbo alone is there or beside it after 60 trials. */
+static void test_hybrid__ends_well_whatever_the_model_says(void **state) {
+    script brilliant = {.reply = {perfect, perfect, perfect}}, hostile = {.reply = {slow, slow, malicious}};
+    script useless = {.reply = {"no", "no", "no", "no"}}, failing = {.reply = {malicious, malicious, malicious}};
+    course c = converse_as(*state, &brilliant, "hybrid", true, 4);
+    assert_true(c.best < 1001);
+    assert_true(c.model_trials >= 1);
+    clear_script(&brilliant);
+    c = converse_as(*state, &hostile, "hybrid", true, 4);
+    print_message("after a hostile model: best %.1f, %u trials of its\n", c.best, c.model_trials);
+    assert_true(c.best < 1020);
+    assert_in_range(c.model_trials, 1, 6); /* its credit, not its whole reply */
+    clear_script(&hostile);
+    c = converse_as(*state, &useless, "hybrid", true, 4);
+    assert_true(c.best < 1020);
+    assert_int_equal(c.model_trials, 0);
+    clear_script(&useless);
+    c = converse_as(*state, &failing, "hybrid", true, 4);
+    assert_true(c.best < 1020);
+    clear_script(&failing);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_strategy__same_seed_gives_same_course, setup, teardown),
@@ -316,6 +352,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_llm_search__repairs_a_useless_reply_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_llm_search__failing_model_ends_llm_but_not_auto, setup, teardown),
         cmocka_unit_test_setup_teardown(test_llm_search__asks_before_the_batch_is_through, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hybrid__ends_well_whatever_the_model_says, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

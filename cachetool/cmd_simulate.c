@@ -1,0 +1,74 @@
+/* cmd_simulate.c: hone simulate: a strategy on a recorded space, as JSON lines or as a short table. */
+#include "inputs.h"
+#include "render.h"
+
+/* The table's columns: best so far as a fraction of the optimum, after so many trials. */
+static const uint32_t column_at[] = {10, 25, 50, 100, 200, 500};
+enum { COLUMNS = sizeof column_at / sizeof column_at[0] };
+
+typedef struct tally {
+    const invocation *in;
+    double fraction[COLUMNS];
+    uint32_t repeats;
+    bool broken;
+} tally;
+
+static int add_line(const char *line, void *user) {
+    tally *sum = user;
+    if (sum->in->settings.json) {
+        put_json(line);
+        return ferror(stdout) != 0;
+    }
+    cJSON *json = json_read(sum->in, line);
+    const cJSON *best = json == NULL ? NULL : json_at(json, "best");
+    double optimum = json == NULL ? 0 : json_number_at(json, "optimum", 0);
+    sum->broken = sum->broken || best == NULL;
+    uint32_t at = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, best) {
+        at++;
+        for (size_t i = 0; i < COLUMNS; i++) {
+            if (column_at[i] == at && cJSON_IsNumber(item) && item->valuedouble > 0)
+                sum->fraction[i] += optimum / item->valuedouble;
+        }
+    }
+    sum->repeats++;
+    cJSON_Delete(json);
+    return sum->broken;
+}
+
+static void print_table(const tally *sum, uint64_t trials) {
+    table t;
+    table_begin(&t, 2);
+    table_row(&t, (const char *const[]){"trials", "fraction of optimum"});
+    for (size_t i = 0; i < COLUMNS && column_at[i] <= trials; i++) {
+        char count[SHORT_TEXT], fraction[SHORT_TEXT];
+        snprintf(count, sizeof count, "%u", column_at[i]);
+        snprintf(fraction, sizeof fraction, "%.3f", sum->fraction[i] / (sum->repeats > 0 ? sum->repeats : 1));
+        table_row(&t, (const char *const[]){count, fraction});
+    }
+    table_end(&t, stdout, 3);
+}
+
+int cmd_simulate(const invocation *in) {
+    hone_simulate_options options = HONE_SIMULATE_OPTIONS_INIT;
+    hone_error err = {0};
+    tally sum = {.in = in};
+    options.search = in->settings.search;
+    options.trials_max = (uint32_t)in->settings.max_trials;
+    options.repeat = (uint32_t)in->settings.repeat;
+    options.seed = in->settings.seed;
+    options.transfer = in->settings.transfer.path;
+    options.transfer_count = (uint32_t)in->settings.transfer.count;
+    options.noise = in->settings.noise;
+    hone_status status = hone_simulate(in->operand[0], &options, add_line, &sum, &err);
+    if (status != HONE_OK) {
+        int code = report(in, status, &err);
+        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */
+    }
+    if (sum.broken)
+        return EXIT_CODE_BUG;
+    if (!in->settings.json)
+        print_table(&sum, options.trials_max == 0 ? 200 : options.trials_max);
+    return EXIT_CODE_OK;
+}
