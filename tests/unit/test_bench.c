@@ -327,7 +327,7 @@ static void expect_prepare_error(const char *text, const char *reference, const 
     hone_error err = {0};
     hone__bench *other = open_bench();
     cJSON *body = prepare_body(text, reference);
-    assert_int_equal(hone__bench_prepare(other, body, &err), HONE_E_EVALUATOR);
+    assert_int_equal(hone__bench_prepare(other, body, &err), HONE_E_SPEC);
     cJSON_Delete(body);
     printf("%s\n", err.message);
     if (strstr(err.message, part) == NULL)
