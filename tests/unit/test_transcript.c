@@ -90,8 +90,8 @@ static void test_transcript__survives_a_torn_end(void **state) {
     assert_int_equal(append(1, "one"), HONE_OK);
     size_t bytes = 0;
     char *whole = content(&bytes);
-    size_t header = (size_t)(strchr(whole, '\n') - whole) + 1;
-    size_t second = (size_t)(strchr(whole + header, '\n') - whole) + 1;
+    size_t header = strcspn(whole, "\n") + 1;
+    size_t second = header + strcspn(whole + header, "\n") + 1;
     for (size_t cut = 0; cut <= bytes; cut++) {
         assert_int_equal(hone__file_write(path, whole, cut, 0600, NULL), HONE_OK);
         hone__transcript *transcript = NULL;
