@@ -2,7 +2,7 @@
 #include "inputs.h"
 #include "render.h"
 
-static int print_object(const invocation *in, const char *json, const char *title) {
+static int print_object(const invocation *in, const char *json, const char *title, const char *skip) {
     if (in->settings.json) {
         put_json(json);
         return EXIT_CODE_OK;
@@ -11,7 +11,7 @@ static int print_object(const invocation *in, const char *json, const char *titl
     if (root == NULL)
         return EXIT_CODE_BUG;
     render_title(stdout, title);
-    render_object(stdout, root, 0, NULL);
+    render_object(stdout, root, 0, skip);
     cJSON_Delete(root);
     return EXIT_CODE_OK;
 }
@@ -99,7 +99,7 @@ int cmd_stats(const invocation *in) {
     if (code != EXIT_CODE_OK || cache == NULL)
         return code;
     hone_status status = hone_cache_stats(&json, cache, &err);
-    code = status == HONE_OK ? print_object(in, json, hone_cache_path(cache)) : report(in, status, &err);
+    code = status == HONE_OK ? print_object(in, json, hone_cache_path(cache), "path|read_only") /* we opened it read-only */ : report(in, status, &err);
     hone_free(json);
     hone_cache_close(cache);
     return code;

@@ -13,7 +13,7 @@ const option_spec option_table[OPT_COUNT] = {
     [OPT_EVALUATOR] = {"evaluator", 0, VALUE_COMMAND, "CMD", NULL, 0, 0, FIELD(evaluator),
                        "Command line of a program that compiles and times configs (spec/evaluator.md), instead of the built-in worker."},
     [OPT_DEVICE] = {"device", 0, VALUE_TEXT, "DEVICE", NULL, 0, 0, FIELD(device),
-                    "cpu, or cuda:N. Default: what the kernel's language needs."},
+                    "cpu; for an external evaluator whatever it understands, e.g. cuda:0. Default: what the kernel's language needs."},
     [OPT_MAX_TRIALS] = {"max-trials", 'n', VALUE_WHOLE, "N", NULL, 1, 1000000, FIELD(max_trials),
                         "Measure at most this many configs (200). Trials taken from the journal count."},
     [OPT_MAX_TIME] = {"max-time", 't', VALUE_SECONDS, "SECONDS", NULL, 0, 0, FIELD(max_time),

@@ -236,7 +236,7 @@ static void render_number(FILE *to, const char *name, double value) {
         format_seconds(text, floor(value));
     else if (ends_in(name, "_s") || strcmp(name, "seconds") == 0)
         format_seconds(text, value);
-    else if (ends_in(name, "_bytes"))
+    else if (ends_in(name, "_bytes") || ends_in(name, "_bytes_max"))
         format_bytes(text, value);
     else if (strcmp(name, "speedup") == 0 && value > 0)
         (void)snprintf(text, sizeof text, "%.2fx", value);
@@ -249,6 +249,14 @@ static void render_number(FILE *to, const char *name, double value) {
     fputs(text, to);
 }
 
+static bool holds_text(const cJSON *list) {
+    for (const cJSON *item = list->child; item != NULL; item = item->next) {
+        if (!cJSON_IsString(item))
+            return false;
+    }
+    return true;
+}
+
 void render_value(FILE *to, const char *name, const cJSON *value) {
     if (cJSON_IsString(value)) {
         put_safe(to, value->valuestring[0] != '\0' ? value->valuestring : "-", 0);
@@ -256,8 +264,17 @@ void render_value(FILE *to, const char *name, const cJSON *value) {
         render_number(to, name, value->valuedouble);
     } else if (cJSON_IsBool(value)) {
         fputs(cJSON_IsTrue(value) ? "yes" : "no", to);
-    } else if (cJSON_IsNull(value)) {
+    } else if (cJSON_IsNull(value) || (cJSON_IsArray(value) && value->child == NULL)) {
         fputs("-", to);
+    } else if (cJSON_IsArray(value) && holds_text(value)) {
+        for (const cJSON *item = value->child; item != NULL; item = item->next) {
+            put_safe(to, item->valuestring, 0);
+            fputs(item->next != NULL ? ", " : "", to);
+        }
+    } else if (strcmp(name, "sizes") == 0 && cJSON_IsObject(value)) {
+        char text[1024] = "";
+        format_sizes(text, sizeof text, value);
+        put_safe(to, text, 0);
     } else {
         char *text = cJSON_PrintUnformatted(value);
         put_safe(to, text != NULL ? text : "?", 0);

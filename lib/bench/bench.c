@@ -353,10 +353,13 @@ static void fault_ended(hone__bench *bench) {
 static void refuse_start(hone__bench *bench, const cJSON *reply) {
     hone__measurement told = {.outcome = HONE_OUTCOME_EVALUATOR};
     hone__reply_error(reply, &told);
-    const char *message = hone__json_string(cJSON_GetObjectItemCaseSensitive(reply, "error"), "message");
+    const cJSON *error = cJSON_GetObjectItemCaseSensitive(reply, "error");
+    const char *message = hone__json_string(error, "message"), *code = hone__json_string(error, "code");
+    /* A reference that does not compile or run is a mistake in the spec, not the evaluator's failure. */
+    hone_status status = code != NULL && strcmp(code, "reference_failed") == 0 ? HONE_E_SPEC : HONE_E_EVALUATOR;
     char text[480];
     hone__text_clean_line(text, sizeof text, message != NULL ? message : told.reason);
-    (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s", text);
+    (void)hone__fail(&bench->failure, status, "bench", "%s", text);
 }
 
 static void take_hello(hone__bench *bench, cJSON *reply) {

@@ -28,7 +28,7 @@ const cJSON *hone__bench_hello(const hone__bench *bench);
 /* How many configs are worth having in flight (parallel compiles + 1). */
 uint32_t hone__bench_parallel(const hone__bench *bench);
 /* The problem that all further configs are for; kept, and sent again when the evaluator has to be restarted.
- * Errors: HONE_E_EVALUATOR (e.g. the reference does not compile: message holds the compiler's first lines). */
+ * Errors: HONE_E_SPEC (the reference does not compile or run: message holds the compiler's first lines), HONE_E_EVALUATOR. */
 hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_error *err);
 /* Queue one config: `compile` as hone__kernel_compile_json makes it (copied).  Tickets are the caller's, unique. */
 hone_status hone__bench_submit(hone__bench *bench, uint64_t ticket, const cJSON *compile, hone_error *err);

@@ -99,6 +99,17 @@ static hone_status compile_again(match *m, hone_error *err) {
     return HONE_OK;
 }
 
+/* Why nothing could be compared: the evaluator's last fault, else what it said of a config. */
+static const char *blame(const match *m) {
+    if (m->bench->fault_reason[0] != '\0')
+        return m->bench->fault_reason;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->out[i])
+            return m->finalist[i].result.reason;
+    }
+    return "no reason given";
+}
+
 static uint32_t still_in(const match *m) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->count; i++)
@@ -328,10 +339,12 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
             break;
         HONE_TRY(m->bench->can_compare ? block_together(m, &counted, err) : block_in_turn(m, &counted, err));
         if (!counted && ++idle > 3 + m->count)
-            return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
+            return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", blame(m));
         for (uint32_t i = 0; counted && i < m->count; i++)
             m->have[i] += !m->out[i] && !m->far[i];
         m->blocks += counted;
+        if (still_in(m) == 0)
+            break; /* the last ones failed in this very block: there is no fastest */
         if (counted)
             leave_far_ones(m, fastest(m));
         if (counted && m->blocks == looks[next_look]) {
@@ -345,7 +358,7 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
             break;
     }
     if (m->blocks == 0 && idle > 0)
-        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", m->bench->fault_reason);
+        return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", blame(m));
     return HONE_OK;
 }
 

@@ -188,7 +188,7 @@ static bool block_right_f32(const float *x, const float *r, uint64_t count, doub
     for (uint64_t i = 0; i < count; i++) {
         double allowed = atol + rtol * fabs((double)r[i]);
         double off = fabs((double)x[i] - (double)r[i]);
-        right = right && off <= allowed;
+        right = right && off <= allowed && allowed < HUGE_VAL; /* all finite numbers are within an infinite r's tolerance */
         if (off > *worst * allowed)
             *worst = off / allowed;
     }
@@ -200,7 +200,7 @@ static bool block_right_f64(const double *x, const double *r, uint64_t count, do
     for (uint64_t i = 0; i < count; i++) {
         double allowed = atol + rtol * fabs(r[i]);
         double off = fabs(x[i] - r[i]);
-        right = right && off <= allowed;
+        right = right && off <= allowed && allowed < HUGE_VAL; /* all finite numbers are within an infinite r's tolerance */
         if (off > *worst * allowed)
             *worst = off / allowed;
     }

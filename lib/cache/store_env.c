@@ -343,6 +343,11 @@ static attempt settle(opening *o) {
     attempt result = try_open(o);
     if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
+    /* A slip of the pen (`--cache kernel.json`) must not move somebody's file: a cache that was ever in use has a lock file beside it. */
+    struct stat info;
+    if (result == ATTEMPT_DAMAGED && lstat(o->store->lock_path, &info) != 0)
+        return failed(o, hone__fail(o->err, HONE_E_CORRUPT, "cache", "%s is no Hone cache (%s): name another file, or move this one away", o->store->path,
+                                    o->reason));
     /* Twice at the most: a fresh file can only be damaged by somebody at work right now. */
     for (int i = 0; i < 2 && result == ATTEMPT_DAMAGED; i++) {
         hone_status status = set_aside(o);

@@ -1,6 +1,7 @@
 /* cpu_identity.c: the CPU as far as tuning cares, from /proc and /sys, which know what the operating system has enabled. */
 #include "cpu_identity.h"
 #include "alloc.h"
+#include "log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -226,7 +227,8 @@ bool hone__cpu_identify(const char *root, uint32_t cpus, uint32_t first, cJSON *
     char *cpuinfo = hone__alloc(CPUINFO_BYTES);
     if (cpuinfo == NULL)
         return false;
-    (void)read_small(root, "/proc/cpuinfo", cpuinfo, CPUINFO_BYTES);
+    if (!read_small(root, "/proc/cpuinfo", cpuinfo, CPUINFO_BYTES))
+        hone__log(HONE_LOG_WARN, "device", "%s/proc/cpuinfo cannot be read, so this CPU is not told from others like it; is /proc mounted?", root);
     bool ok = add_text(identity, "arch", architecture(cpuinfo)) && add_number(identity, "cores", cpus) &&
               add_features(identity, cpuinfo) && add_caches(root, first, identity) && add_model(identity, cpuinfo) &&
               add_number(identity, "numa_nodes", numa_nodes(root)) && describe(root, cpuinfo, first, description, name, cpus);

@@ -110,66 +110,96 @@ static hone_status drain(hone__tuning *tuning, hone_error *err) {
     }
 }
 
-/* Finalists out of the journal have no handle in this evaluator yet: compile and run them once. */
+/* Compile and run a trial of the journal once.  An evaluator that dies meanwhile says nothing about the config: twice more. */
+static hone_status run_again(hone__tuning *tuning, uint32_t trial, hone__measurement *again, hone_error *err) {
+    for (int attempt = 0; attempt < 3; attempt++) {
+        HONE_TRY(submit(tuning, &tuning->trial[trial].config, trial, err));
+        uint64_t ticket = UINT64_MAX;
+        hone_status status = HONE_E_TIMEOUT;
+        while (status == HONE_E_TIMEOUT || (status == HONE_OK && ticket != trial)) {
+            status = hone__bench_next(tuning->bench, 200, &ticket, again, err);
+            if (hone__tuning_tick(tuning, NULL))
+                return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+        }
+        HONE_TRY(status);
+        if (again->outcome != HONE_OUTCOME_EVALUATOR)
+            break;
+    }
+    return HONE_OK;
+}
+
+/* Finalists out of the journal have no handle in this evaluator yet.  One that does not run a second time is out, and the set is picked
+ * anew: the next best must not lose to the default because of it. */
 static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *err) {
     HONE_TRY(drain(tuning, err));
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count;) {
         uint32_t trial = set->trial[i];
-        bool good = true;
+        hone__measurement again = {0};
         if (tuning->from_journal[trial]) {
-            HONE_TRY(submit(tuning, &tuning->trial[trial].config, trial, err));
-            uint64_t ticket = UINT64_MAX;
-            hone__measurement again;
-            hone_status status = HONE_E_TIMEOUT;
-            while (status == HONE_E_TIMEOUT || (status == HONE_OK && ticket != trial)) {
-                status = hone__bench_next(tuning->bench, 200, &ticket, &again, err);
-                if (hone__tuning_tick(tuning, NULL))
-                    return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+            HONE_TRY(run_again(tuning, trial, &again, err));
+            if (!usable(&again)) {
+                tuning->result[trial] = again;
+                pick(tuning, set);
+                i = 0;
+                continue;
             }
-            HONE_TRY(status);
-            good = usable(&again);
+            tuning->from_journal[trial] = false;
         }
-        if (good) {
-            set->trial[kept] = trial;
-            set->finalist[kept] = (hone__finalist){.ticket = trial, .result = tuning->result[trial]};
-            kept++;
-        }
+        i++;
     }
-    set->count = kept;
-    return kept > 0 ? HONE_OK : hone__fail(err, HONE_E_NOVALID, "tune", "none of the finalists ran a second time");
+    for (uint32_t i = 0; i < set->count; i++)
+        set->finalist[i] = (hone__finalist){.ticket = set->trial[i], .result = tuning->result[set->trial[i]]};
+    return set->count > 0 ? HONE_OK : hone__fail(err, HONE_E_NOVALID, "tune", "none of the finalists ran a second time");
 }
 
 static int compare_tick(void *user) {
     return hone__tuning_tick(user, NULL);
 }
 
-/* Fill rank and result of each finalist; without a comparison the trials' own figures decide. */
-static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
-    HONE_TRY(make_ready(tuning, set, err));
-    hone__compare_options options = {0};
-    if (tuning->options.time_max_s > 0) {
-        double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
-        options.budget_ms = fmin(3000, fmax(200, left_ms));
-    }
-    hone_status status = HONE_OK;
-    if (set->count > 1)
-        status = hone__bench_compare(tuning->bench, set->finalist, set->count, &options, compare_tick, tuning, err);
-    if (status == HONE_E_CANCELLED)
-        return status;
-    if (status != HONE_OK || set->count == 1) {
-        for (uint32_t i = 0; i < set->count; i++) {
-            set->finalist[i].rank = i;
-            set->finalist[i].result = tuning->result[set->trial[i]];
-        }
-        if (status != HONE_OK && tuning->warning[0] == '\0' && err != NULL)
-            (void)snprintf(tuning->warning, sizeof tuning->warning, "finalists were not compared: %.180s", err->message);
-    }
-    return HONE_OK;
-}
-
 static bool is_default(const hone__tuning *tuning, uint32_t trial) {
     return hone__config_equal(&tuning->trial[trial].config, &tuning->kernel->space->base);
+}
+
+/* Strike finalists that failed while they were compared.  True when one but the default did: others may now be the best. */
+static bool strike(hone__tuning *tuning, const final_set *set) {
+    bool any = false;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (usable(&set->finalist[i].result))
+            continue;
+        tuning->result[set->trial[i]] = set->finalist[i].result;
+        any = any || !is_default(tuning, set->trial[i]);
+    }
+    return any;
+}
+
+/* Fill rank and result of each finalist; without a comparison the trials' own figures decide. */
+static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
+    for (int again = 0;; again++) {
+        HONE_TRY(make_ready(tuning, set, err));
+        hone__compare_options options = {0};
+        if (tuning->options.time_max_s > 0) {
+            double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
+            options.budget_ms = fmin(3000, fmax(200, left_ms));
+        }
+        hone_status status = HONE_OK;
+        if (set->count > 1)
+            status = hone__bench_compare(tuning->bench, set->finalist, set->count, &options, compare_tick, tuning, err);
+        if (status == HONE_E_CANCELLED)
+            return status;
+        if (status == HONE_OK && set->count > 1) {
+            if (!strike(tuning, set))
+                return HONE_OK;
+            pick(tuning, set);
+            if (again < FINALISTS)
+                continue;
+            status = hone__fail(err, HONE_E_EVALUATOR, "tune", "%d sets of them failed when they were measured again", again + 1);
+        }
+        for (uint32_t i = 0; i < set->count; i++)
+            set->finalist[i] = (hone__finalist){.ticket = set->trial[i], .rank = i, .result = tuning->result[set->trial[i]]};
+        if (status != HONE_OK && tuning->warning[0] == '\0' && err != NULL)
+            (void)snprintf(tuning->warning, sizeof tuning->warning, "finalists were not compared: %.180s", err->message);
+        return set->count > 0 ? HONE_OK : hone__fail(err, HONE_E_NOVALID, "tune", "none of the finalists ran a second time");
+    }
 }
 
 /* Position in the set of the winner: rank 0, but the default where it is as good as that to the eye too: no change without a gain. */

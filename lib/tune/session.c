@@ -38,7 +38,9 @@ static void load_known(hone__tuning *tuning, uint32_t number) {
     for (uint32_t i = 0; i < count; i++) {
         cJSON *json = NULL;
         hone__known *known = tuning->known == NULL ? NULL : &tuning->known[tuning->known_count];
-        if (known != NULL && hone__json_parse(&json, trial[i].config, strlen(trial[i].config), "journal", NULL) == HONE_OK &&
+        /* An evaluator's death says nothing about the config that it met with: that one is tried again. */
+        bool measured = trial[i].result.outcome != HONE_OUTCOME_EVALUATOR;
+        if (known != NULL && measured && hone__json_parse(&json, trial[i].config, strlen(trial[i].config), "journal", NULL) == HONE_OK &&
             hone__config_read(tuning->kernel->space, json, false, &known->config, NULL, NULL) == HONE_OK) {
             known->result = trial[i].result;
             tuning->known_count++;
@@ -47,6 +49,7 @@ static void load_known(hone__tuning *tuning, uint32_t number) {
         hone__trial_clear(&trial[i]);
     }
     hone__free(trial);
+    tuning->journalled = count;
     if (tuning->known_count > 1)
         qsort(tuning->known, tuning->known_count, sizeof *tuning->known, by_config);
 }
@@ -101,6 +104,7 @@ hone_status hone__session_resume(hone__tuning *tuning, hone_error *err) {
         load_known(tuning, number);
     if (old.done || !same) {
         hone__session_clear(&old);
+        tuning->journalled = 0;
         return begin(tuning, course, err);
     }
     hone__free(course);
@@ -109,7 +113,6 @@ hone_status hone__session_resume(hone__tuning *tuning, hone_error *err) {
     tuning->session_number = number;
     tuning->session.runs++;
     tuning->earlier_s = old.seconds;
-    tuning->journalled = tuning->known_count;
     if (hone__journal_exchanges(tuning->reader, &tuning->key, number, &tuning->exchange, &tuning->exchange_count, NULL) != HONE_OK)
         tuning->exchange_count = 0;
     for (uint32_t i = 0; i < tuning->exchange_count; i++)
@@ -205,8 +208,11 @@ static void transcribe(hone__tuning *tuning, const hone__exchange *exchange) {
                                    .provider = hone__provider_name(hone__llm_provider(tuning->llm)),
                                    .model = hone__llm_model(tuning->llm)};
     hone_error err;
-    if (!there && hone__transcript_append(path, &line, &err) != HONE_OK)
-        hone__log(HONE_LOG_WARN, "tune", "the transcript is not written: %s", err.message);
+    if (there || hone__transcript_append(path, &line, &err) == HONE_OK)
+        return;
+    if (tuning->warning[0] == '\0')
+        (void)snprintf(tuning->warning, sizeof tuning->warning, "the transcript is not written: %.200s", err.message);
+    hone__log(HONE_LOG_WARN, "tune", "the transcript is not written: %s", err.message);
 }
 
 static int recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {

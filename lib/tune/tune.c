@@ -3,11 +3,13 @@
 #include "alloc.h"
 #include "clock.h"
 #include "log.h"
+#include "transcript.h"
 #include "tuning.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100 };
 
@@ -198,6 +200,17 @@ static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err
     return status;
 }
 
+/* What cannot be written at the end is better known at the beginning. */
+static hone_status check_transcript(const hone__tuning *tuning, hone_error *err) {
+    const char *path = tuning->options.transcript;
+    hone__transcript *transcript = NULL;
+    hone_status status = path == NULL ? HONE_OK : hone__transcript_read(&transcript, path, err);
+    hone__transcript_free(transcript);
+    struct stat info;
+    bool fresh = status == HONE_E_NOTFOUND || (status != HONE_OK && stat(path, &info) == 0 && info.st_size == 0);
+    return fresh ? HONE_OK : status;
+}
+
 static hone_match match_before(const hone__tuning *tuning, const hone_problem *problem) {
     hone_answer *answer = NULL;
     if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
@@ -254,6 +267,8 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
     if (!hit) {
         if (!tuning->options.force)
             status = refuse_known_failure(tuning, err);
+        if (status == HONE_OK)
+            status = check_transcript(tuning, err);
         if (status == HONE_OK)
             status = hone__tuning_llm(tuning, err);
         if (status == HONE_OK) {

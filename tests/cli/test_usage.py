@@ -96,6 +96,7 @@ class UsageErrorTest(CommandTest):
     def test_operands(self):
         self.assertIn("SPEC.json is missing", self.refused("tune"))
         self.assertIn("KEY is missing", self.refused("show"))
+        self.assertIn("SPEC.json must not be empty", self.refused("tune", ""))
         self.assertIn("one argument too many", self.refused("ls", "x"))
         self.assertIn("one argument too many", self.refused("tune", "a.json", "b.json"))
         self.refused("ls", "--quiet", "--verbose")

@@ -238,6 +238,14 @@ static void test_cache_damage__foreign_files_are_set_aside(void **state) {
     options.read_only = 1;
     assert_int_equal(hone_cache_open(&cache, f->path, &options, &err), HONE_E_CORRUPT);
     assert_int_equal(count_files(f->dir, ".corrupt-"), 0);
+    /* Never a cache: it stays where it is. */
+    assert_int_equal(hone_cache_open(&cache, f->path, NULL, &err), HONE_E_CORRUPT);
+    assert_non_null(strstr(err.message, "no Hone cache"));
+    assert_int_equal(count_files(f->dir, ".corrupt-"), 0);
+    /* A cache once, by its lock file: set aside. */
+    char lock_path[512];
+    (void)snprintf(lock_path, sizeof lock_path, "%s-lock", f->path);
+    save(lock_path, "", 0);
     cache = open_cache(f->path);
     put_time(cache, 1, 1);
     hone_cache_close(cache);

@@ -241,7 +241,7 @@ static void test_client__impossible_times_are_refused(void **state) {
         one_of_five(modes[i], "measure", "1", HONE_OUTCOME_EVALUATOR, "refused");
     one_of_five("nan", "measure", "1", HONE_OUTCOME_EVALUATOR, "no JSON");
     one_of_five("code", "measure", "1", HONE_OUTCOME_EVALUATOR, "meltdown");
-    one_of_five("code", "compile", "1", HONE_OUTCOME_EVALUATOR, "core melted");
+    one_of_five("code", "compile", "1", HONE_OUTCOME_EVALUATOR, "core ? melted");
 }
 
 static void test_client__hang_is_a_timeout(void **state) {
@@ -278,7 +278,7 @@ static void test_client__failing_start_is_told_at_once(void **state) {
     static const struct {
         const char *mode, *stage, *part;
     } cases[] = {{"die", "hello", "toolkit is missing"}, {"garbage", "hello", "no JSON"},   {"close", "hello", "closed its stdout"},
-                 {"code", "hello", "core melted"},       {"nothing", "hello", "protocol"}, {"half", "hello", "did not answer hello"}};
+                 {"code", "hello", "core ? melted"},       {"nothing", "hello", "protocol"}, {"half", "hello", "did not answer hello"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone_error err = {0};
         hone__bench *bench = NULL;

@@ -157,6 +157,23 @@ static void test_compare__counts_what_the_definition_counts(void **state) {
     }
 }
 
+static void test_compare__infinite_reference_agrees_with_itself_only(void **state) {
+    (void)state;
+    hone__deviation off;
+    float x[4] = {INFINITY, 5.0f, -INFINITY, -INFINITY};
+    float r[4] = {INFINITY, INFINITY, -INFINITY, INFINITY};
+    hone__element_compare(HONE_ELEMENT_F32, x, r, 4, 1e-4, 1e-5, &off);
+    assert_int_equal(off.wrong, 2);
+    double xd[2] = {5.0, INFINITY};
+    double rd[2] = {-INFINITY, INFINITY};
+    hone__element_compare(HONE_ELEMENT_F64, xd, rd, 2, 1e-4, 1e-5, &off);
+    assert_int_equal(off.wrong, 1);
+    assert_int_equal(off.index, 0);
+    float one[1] = {5.0f};
+    hone__element_compare(HONE_ELEMENT_F32, one, r, 1, 1e-4, 1e-5, &off); /* a block of nothing but such */
+    assert_int_equal(off.wrong, 1);
+}
+
 static void test_compare__names_the_worst(void **state) {
     (void)state;
     int32_t x[] = {1, 2, 30, 4};
@@ -212,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_half__known_values_and_rounding),
         cmocka_unit_test(test_fill__stays_in_range_and_repeats),
         cmocka_unit_test(test_compare__counts_what_the_definition_counts),
+        cmocka_unit_test(test_compare__infinite_reference_agrees_with_itself_only),
         cmocka_unit_test(test_compare__names_the_worst),
         cmocka_unit_test(test_arena__ends_at_its_guard_and_sees_strays),
     };

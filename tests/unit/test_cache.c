@@ -342,7 +342,7 @@ static void test_cache__default_path(void **state) {
     hone__free(path);
     (void)setenv("HONE_CACHE", "", 1);
     (void)unsetenv("HOME");
-    assert_int_equal(hone__cache_default_path(&path, &err), HONE_E_ARG);
+    assert_int_equal(hone__cache_default_path(&path, &err), HONE_E_IO);
     (void)setenv("HONE_CACHE", "x/y", 1);
     assert_int_equal(hone__cache_default_path(&path, &err), HONE_OK);
     assert_string_equal(path, "x/y");

@@ -18,8 +18,10 @@ int main(int argc, char **argv) {
     hone_problem problem;
     hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
     hone_cache_options cache_options = HONE_CACHE_OPTIONS_INIT;
-    if (argc != 3 || options.struct_size != sizeof options)
+    if (argc != 3 || options.struct_size != sizeof options) {
+        fprintf(stderr, "usage: %s SPEC.json CACHE\n", argv[0]);
         return 2;
+    }
 
     hone_status status = hone_kernel_load(&kernel, argv[1], &err);
     if (status == HONE_OK)
