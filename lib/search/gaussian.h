@@ -11,7 +11,7 @@
 #include "space.h"
 
 #define HONE_GAUSSIAN_NUMBERS_MAX 17u /* of a point, for each slot */
-#define HONE_GAUSSIAN_POINTS 240u /* at most; fit anew on fewer when they are reached */
+#define HONE_GAUSSIAN_POINTS 216u /* at most; fit anew on fewer when they are reached */
 
 typedef struct hone__gaussian hone__gaussian;
 

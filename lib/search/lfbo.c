@@ -23,7 +23,7 @@ enum {
     POLISH_EVERY = 8,        /* proposals, of which one takes the least predicted cost */
     TREES = 24,
     FAILURE_TREES = 16,
-    FIT_POINTS = 180,        /* of the process, when there are more results: the best and the latest */
+    FIT_POINTS = 160,        /* of the process, when there are more results: the best and the latest */
     FOREST_ROWS = 640,
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
