@@ -186,7 +186,7 @@ static void man_overview(FILE *to) {
     fprintf(to, ".TH HONE 1 \"\" \"Hone %s\" \"Hone\"\n.SH NAME\nhone \\- remember how to launch kernels fast\n", HONE_VERSION_STRING);
     fprintf(to, ".SH SYNOPSIS\n\\fBhone\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR ...] [\\fIARGUMENT\\fR]\n.SH DESCRIPTION\n");
     roff(to, "Hone answers which config launches a kernel fastest for given sizes on this device. When its cache has no answer, it tunes: a "
-             "language model, or a local search when no model is configured, proposes configs; a separate process compiles, checks and times "
+             "language model, or the search lfbo when no model is configured, proposes configs; a separate process compiles, checks and times "
              "them; the winner is stored.");
     fprintf(to, ".SH COMMANDS\n");
     for (size_t i = 0; i < command_count; i++) {

@@ -18,7 +18,7 @@ fi
 
 hone=$root/build/release/hone
 spec=$root/tests/kernels/conv2d.json
-# The local search, although a model may be configured here: a first try should not spend anybody's tokens.
+# Not auto, although a model may be configured here: a first try should not spend anybody's tokens.
 echo
 echo "\$ hone tune tests/kernels/conv2d.json --search lfbo --max-time 25"
 "$hone" tune "$spec" --search lfbo --max-time 25 "$@"
