@@ -293,7 +293,8 @@ typedef struct hone_tune_options {
     double time_max_s;            /* 0: none */
     uint64_t seed;                /* default 1 */
     uint64_t tokens_max;          /* of the whole tuning; 0: none */
-    double roofline_stop;         /* stop within this fraction of the roofline, e.g. 0.97; 0: default 0.97; negative: never */
+    double roofline_stop;         /* stop within this fraction of the roofline, e.g. 0.97; 0: default 0.97; negative: never.  Memory counts as a
+                                   * limit only where one run moves at least 8 times the last cache */
     /* The model; NULL: from the environment (HONE_LLM_PROVIDER, HONE_LLM_MODEL, HONE_LLM_API_BASE, HONE_LLM_CA_BUNDLE,
      * HONE_LLM_CLIENT_CERT, HONE_LLM_CLIENT_KEY, HONE_LLM_COMMAND, HONE_LLM_MAILBOX). */
     const char *llm_provider;     /* "openai", "chat", "anthropic", "command", "mailbox", "replay" */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
@@ -22,9 +22,17 @@ typedef struct flight_queue {
     hone__ask_state state;
 } flight_queue;
 
-/* Well above 1 the limit does not hold (data in a cache, say), and says nothing. */
+/* Traffic that is not far beyond the last cache is partly served by it from one run to the next, and may beat the bandwidth that was
+ * measured on the memory: then that is no limit to stop at. */
+static bool limit_holds(const hone__tuning *tuning) {
+    double cache_bytes = 1024.0 * hone__json_number(tuning->device->identity, "l3_kib", 0);
+    bool by_memory = tuning->device->peak_gbps > 0 && tuning->bytes / tuning->device->peak_gbps >= tuning->limit_ns;
+    return tuning->limit_ns > 0 && (!by_memory || tuning->bytes >= CACHES_BEYOND * cache_bytes);
+}
+
+/* Well above 1 the limit does not hold either, and says nothing. */
 static bool at_the_limit(const hone__tuning *tuning) {
-    if (tuning->best == UINT32_MAX || tuning->options.roofline_stop <= 0 || tuning->limit_ns <= 0)
+    if (tuning->best == UINT32_MAX || tuning->options.roofline_stop <= 0 || !limit_holds(tuning))
         return false;
     double fraction = tuning->limit_ns / tuning->result[tuning->best].median_ns;
     return fraction >= tuning->options.roofline_stop && fraction < 1.1;
