@@ -594,7 +594,7 @@ hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_e
             hone__free(bench->prepare);
             bench->prepare = NULL;
             bench->restarts = 0;
-            return HONE_E_EVALUATOR;
+            return bench->failure.code == HONE_E_SPEC ? HONE_E_SPEC : HONE_E_EVALUATOR;
         }
     }
     return HONE_OK;

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LMDB_MAGIC 0xbeefc0deu
+
 /* Offsets in a meta page of LMDB data version 1 on a 64-bit little-endian machine. */
 enum {
     META_BYTES = 152,
@@ -51,7 +53,7 @@ static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     memcpy(&out->txn, page + AT_TXN, sizeof out->txn);
     out->free = hone__tree_read(page + AT_FREE);
     out->main = hone__tree_read(page + AT_MAIN);
-    if (magic != 0xbeefc0deu || (flags & PAGE_META) == 0)
+    if (magic != LMDB_MAGIC || (flags & PAGE_META) == 0)
         return "it is not an LMDB file of this machine's byte order and word size";
     if (version != 1)
         return "it was written by another version of LMDB";
@@ -78,6 +80,11 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
     uint64_t apart = is_second ? second.txn - first.txn : first.txn - second.txn;
     newest->in_turn = apart <= 1 && newest->txn < UINT64_MAX / 2 && (apart == 0 || (newest->txn & 1) == (is_second ? 1u : 0u));
     return NULL;
+}
+
+bool hone__file_has_magic(int fd) {
+    uint32_t magic = 0;
+    return pread(fd, &magic, sizeof magic, AT_MAGIC) == (ssize_t)sizeof magic && magic == LMDB_MAGIC;
 }
 
 bool hone__file_state_number(int fd, uint64_t *txn) {

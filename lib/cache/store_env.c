@@ -339,13 +339,24 @@ static hone_status set_aside(opening *o) {
     return status;
 }
 
+/* A slip of the pen (`--cache kernel.json`) must not move somebody's file: a cache has LMDB's magic, or at least, once it was in use, a lock
+ * file beside it. */
+static bool was_a_cache(const hone__store *store) {
+    struct stat info;
+    if (lstat(store->lock_path, &info) == 0)
+        return true;
+    int fd = open(store->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool magic = fd >= 0 && hone__file_has_magic(fd);
+    if (fd >= 0)
+        (void)close(fd);
+    return magic;
+}
+
 static attempt settle(opening *o) {
     attempt result = try_open(o);
     if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
-    /* A slip of the pen (`--cache kernel.json`) must not move somebody's file: a cache that was ever in use has a lock file beside it. */
-    struct stat info;
-    if (result == ATTEMPT_DAMAGED && lstat(o->store->lock_path, &info) != 0)
+    if (result == ATTEMPT_DAMAGED && !was_a_cache(o->store))
         return failed(o, hone__fail(o->err, HONE_E_CORRUPT, "cache", "%s is no Hone cache (%s): name another file, or move this one away", o->store->path,
                                     o->reason));
     /* Twice at the most: a fresh file can only be damaged by somebody at work right now. */
