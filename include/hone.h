@@ -279,7 +279,8 @@ typedef struct hone_progress {
     const char *phase;        /* "start", "search", "waiting for the model", "finalists", "done" */
     const char *event;        /* one line about what just happened; NULL for a mere tick */
 } hone_progress;
-/** Called on the tuning thread, at least once a second.  A non-zero return cancels: everything measured stays in the journal. */
+/** Called on the tuning thread, as things happen and about once a second between; not while the evaluator starts and prepares, which may take
+ *  seconds.  A non-zero return cancels: everything measured stays in the journal. */
 typedef int hone_progress_fn(const hone_progress *progress, void *user);
 
 typedef struct hone_tune_options {
@@ -315,7 +316,8 @@ typedef struct hone_tune_options {
 /** Make sure that the cache has an exact answer, tuning when it has none; the result as JSON (spec/json.md, "tune").
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
- *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_CONFIG, HONE_E_NOMODEL. */
+ *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_SPEC (the reference does not compile or run), HONE_E_CONFIG, HONE_E_NOMODEL,
+ *  HONE_E_BUSY (another process tunes this key). */
 HONE_API HONE_NODISCARD hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
                                               const hone_device *device, const hone_problem *problem,
                                               const hone_tune_options *options, hone_error *err);
