@@ -90,14 +90,22 @@ class FinalistsTest(CommandTest):
         self.assertEqual(result["config"], {"T": 20})
         self.assertIn("no paper", result["warning"])
 
-    def test_a_transcript_that_cannot_be_written_is_in_the_answer(self):
-        notes = self.write("notes.txt", "not a transcript\n")
+    def converse(self, transcript):
         answer = """echo '{"configs": [{"T": 19}, {"T": 20}]}'"""
-        done = self.tune("plain", "--search", "llm", "--llm-command", answer, "--transcript", notes)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("not a transcript", json.loads(done.stdout)["warning"])
+        return self.tune("plain", "--search", "llm", "--llm-command", answer, "--transcript", transcript)
+
+    def test_a_file_that_is_no_transcript_is_refused_before_anything_is_measured(self):
+        notes = self.write("notes.txt", "not a transcript\n")
+        done = self.converse(notes)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("not a transcript", done.stderr)
         with open(notes, encoding="utf-8") as file:
             self.assertEqual(file.read(), "not a transcript\n")
+
+    def test_a_transcript_that_cannot_be_written_is_in_the_answer(self):
+        done = self.converse(os.path.join(self.folder, "no such folder", "transcript.jsonl"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no such folder", json.loads(done.stdout)["warning"])
 
 
 if __name__ == "__main__":

@@ -160,12 +160,12 @@ static void test_compare__counts_what_the_definition_counts(void **state) {
 static void test_compare__infinite_reference_agrees_with_itself_only(void **state) {
     (void)state;
     hone__deviation off;
-    float x[4] = {INFINITY, 5.0f, -INFINITY, -INFINITY};
-    float r[4] = {INFINITY, INFINITY, -INFINITY, INFINITY};
+    float x[4] = {HUGE_VALF, 5.0f, -HUGE_VALF, -HUGE_VALF};
+    float r[4] = {HUGE_VALF, HUGE_VALF, -HUGE_VALF, HUGE_VALF};
     hone__element_compare(HONE_ELEMENT_F32, x, r, 4, 1e-4, 1e-5, &off);
     assert_int_equal(off.wrong, 2);
-    double xd[2] = {5.0, INFINITY};
-    double rd[2] = {-INFINITY, INFINITY};
+    double xd[2] = {5.0, HUGE_VAL};
+    double rd[2] = {-HUGE_VAL, HUGE_VAL};
     hone__element_compare(HONE_ELEMENT_F64, xd, rd, 2, 1e-4, 1e-5, &off);
     assert_int_equal(off.wrong, 1);
     assert_int_equal(off.index, 0);
