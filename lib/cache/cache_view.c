@@ -64,6 +64,11 @@ static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
 /* Calls `visit` for every entry with no transaction open; a non-zero return stops. */
 static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__entry *entry, void *user), void *user, uint64_t *damaged,
                               hone_error *err) {
+    if (cache->store == NULL) { /* packs only: no entry of its own */
+        if (damaged != NULL)
+            *damaged = 0;
+        return HONE_OK;
+    }
     each_call *call = hone__alloc(sizeof *call);
     if (call == NULL)
         return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to list entries");
