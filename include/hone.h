@@ -276,7 +276,7 @@ typedef struct hone_pack_options {
     uint32_t require_signature;   /* 1: refuse (HONE_E_UNSAFE) a pack without a valid signature by one of the keys in `trust` */
     uint32_t verify;              /* 1: check every byte while opening, not only what is used later */
     uint32_t reserved;            /* 0 */
-    uint64_t memory_bytes_max;    /* private memory for the parts in use, and the largest signed pack; default 256 MiB */
+    uint64_t memory_bytes_max;    /* private memory for the parts in use (what look-ups touch), and the largest signed pack; default 1 GiB */
     const char *trust;            /* file of public keys (spec/signature.md); needed by require_signature */
     const char *signature;        /* NULL: the pack's path and ".sig"; needed by require_signature for packs in memory */
 } hone_pack_options;

@@ -9,7 +9,7 @@
 #define HONE_SLOT_BYTES 32u            /* kernel id, first 8 bytes; device id, first 8; key, 16 (spec/record.md section 7, `entry`) */
 #define HONE_PACK_STRINGS_MAX 65536u   /* what a pack keeps once; further texts stand in their records */
 #define HONE_PACK_STRING_BYTES_MAX (16u << 20)
-#define HONE_PACK_MEMORY_MAX (256ull << 20) /* default of hone_pack_options.memory_bytes_max */
+#define HONE_PACK_MEMORY_MAX (1024ull << 20) /* default of hone_pack_options.memory_bytes_max */
 
 typedef struct hone__pack hone__pack;
 

@@ -114,7 +114,7 @@ hone_status hone__pack_find(const hone__pack *pack, const uint8_t slot[HONE_SLOT
     HONE_TRY(find_slot(pack, slot, &index, &offset));
     memcpy(out->slot, slot, HONE_SLOT_BYTES);
     HONE_TRY(fetch(pack, index, offset, out, scratch));
-    return hone__item_check(out);
+    return hone__packed_verify(out);
 }
 
 hone_status hone__pack_get(const hone__pack *pack, const hone__key *key, hone__entry *out, hone_error *err) {

@@ -25,12 +25,12 @@ enum {
     PACK_CHECKSUM_AT = 248,
     PACK_ITEM_BYTES = 24,
     PACK_TRAILER_BYTES = 16,
-    PACK_BLOCK_ITEMS = 682,
+    PACK_BLOCK_ITEMS = 170,
     PACK_BLOCK_BYTES = PACK_BLOCK_ITEMS * PACK_ITEM_BYTES + PACK_TRAILER_BYTES,
     PACK_STRING_MAX = 32768,
     PACK_KERNEL_HEAD_BYTES = 16
 };
-_Static_assert(PACK_BLOCK_BYTES == 16384, "a block of a table is four pages");
+_Static_assert(PACK_BLOCK_BYTES == 4096, "a block of a table is a page");
 
 #define PACK_ENTRIES_MAX (1ull << 40)
 #define PACK_KERNELS_MAX (1ull << 20)
@@ -208,6 +208,17 @@ enum { VIEW_KERNEL, VIEW_DEVICE_ID, VIEW_NAME, VIEW_SIZES, VIEW_DEVICE, VIEW_BES
 hone_status hone__view_make(hone__view *view, const hone__item *item);
 static inline bool hone__view_is_pattern(const hone__view *view, uint32_t text) {
     return text == VIEW_SIZES || (text >= VIEW_BEST && text <= VIEW_BEST + view->alternatives);
+}
+hone_status hone__packed_verify(const hone__item *item);
+/* Where the reference of a view's text stands in a head. */
+static inline size_t hone__reference_place(uint32_t text, uint32_t alternatives) {
+    static const uint8_t first[] = {PACKED_KERNEL, PACKED_DEVICE_ID, PACKED_NAME, PACKED_SIZES, PACKED_DEVICE, PACKED_BEST};
+    if (text <= VIEW_BEST)
+        return first[text];
+    size_t rest = PACKED_ALTERNATIVES + (size_t)PACKED_RANKED_BYTES * alternatives;
+    if (text <= VIEW_BEST + alternatives)
+        return PACKED_ALTERNATIVES + (size_t)PACKED_RANKED_BYTES * (text - VIEW_BEST - 1);
+    return rest + PACKED_TEXTS + 4 * (size_t)(text - VIEW_BEST - 1 - alternatives);
 }
 /* The record of a cache (frame and all) from a view of either kind. */
 hone_status hone__view_record(hone__buf *buf, const hone__view *view, const uint8_t slot[HONE_SLOT_BYTES]);

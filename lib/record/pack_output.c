@@ -229,7 +229,7 @@ hone_status hone__table_add(hone__table_writer *table, const uint8_t item[PACK_I
 static hone_status copy_spool(hone__table_writer *table, hone__output *out, hone_error *err) {
     if (table->fd < 0)
         return hone__output_bytes(out, table->memory.data, table->memory.length, err);
-    uint8_t chunk[PACK_BLOCK_BYTES];
+    uint8_t chunk[4 * PACK_BLOCK_BYTES];
     for (uint64_t at = 0; at < table->spooled;) {
         ssize_t got = pread(table->fd, chunk, sizeof chunk, (off_t)at);
         if (got < 0 && errno == EINTR)

@@ -197,6 +197,28 @@ static hone_status view_packed(hone__view *view, const hone__item *item) {
     return good ? HONE_OK : HONE_E_CORRUPT;
 }
 
+/* The checksum, and nothing else: enough to know that these are the bytes that were written under this slot. */
+hone_status hone__packed_verify(const hone__item *item) {
+    if (item->count < PACKED_ALTERNATIVES + PACKED_REST_BYTES + 8)
+        return HONE_E_CORRUPT;
+    uint32_t alternatives = pack_get32(item->bytes + PACKED_COUNT);
+    size_t covered = item->count - 8, head = PACKED_ALTERNATIVES + PACKED_RANKED_BYTES * (size_t)alternatives + PACKED_REST_BYTES;
+    if (alternatives > HONE_ALTERNATIVES_MAX || head > covered)
+        return HONE_E_CORRUPT;
+    uint8_t checksums[8 * REFERENCES_MAX];
+    size_t count = 0;
+    for (uint32_t t = 0; t < VIEW_BEST + 1 + alternatives + LINES; t++) {
+        uint32_t reference = pack_get32(item->bytes + hone__reference_place(t, alternatives));
+        const hone__text *text;
+        if (reference == 0 || reference == REFERENCE_INLINE)
+            continue;
+        HONE_TRY(hone__strings_text(item->strings, reference, &text));
+        pack_put64(checksums + 8 * count++, text->checksum);
+    }
+    uint64_t checksum = hone__packed_checksum(item->bytes, covered, item->slot, checksums, count);
+    return checksum == pack_get64(item->bytes + covered) ? HONE_OK : HONE_E_CORRUPT;
+}
+
 hone_status hone__view_make(hone__view *view, const hone__item *item) {
     return item->kind == HONE_ITEM_RECORD ? view_record(view, item) : view_packed(view, item);
 }

@@ -91,17 +91,6 @@ static remap *find_remap(hone__pack_writer *writer, const hone__strings *strings
     return map;
 }
 
-/* Where the k-th reference of a head stands. */
-static size_t reference_place(uint32_t text, uint32_t alternatives) {
-    static const uint8_t first[] = {PACKED_KERNEL, PACKED_DEVICE_ID, PACKED_NAME, PACKED_SIZES, PACKED_DEVICE, PACKED_BEST};
-    if (text <= VIEW_BEST)
-        return first[text];
-    size_t rest = PACKED_ALTERNATIVES + (size_t)PACKED_RANKED_BYTES * alternatives;
-    if (text <= VIEW_BEST + alternatives)
-        return PACKED_ALTERNATIVES + (size_t)PACKED_RANKED_BYTES * (text - VIEW_BEST - 1);
-    return rest + PACKED_TEXTS + 4 * (size_t)(text - VIEW_BEST - 1 - alternatives);
-}
-
 /* A pack's record with our references in it.  *done false: a text has no room or stands inline; then it goes the long way, which
  * finds the strings that were added here as it would have added them. */
 static hone_status remap_record(hone__pack_writer *writer, const hone__view *view, const hone__item *item, uint8_t checksums[8 * REFERENCES_MAX],
@@ -125,7 +114,7 @@ static hone_status remap_record(hone__pack_writer *writer, const hone__view *vie
             HONE_TRY(hone__dictionary_add(&writer->strings, text->text->data, text->text->length, mine));
         if (*mine == REFERENCE_INLINE)
             return HONE_OK;
-        pack_put32((uint8_t *)writer->record.data + reference_place(t, view->alternatives), *mine);
+        pack_put32((uint8_t *)writer->record.data + hone__reference_place(t, view->alternatives), *mine);
         pack_put64(checksums + 8 * (*count)++, writer->strings.checksum[*mine - 1]);
     }
     *done = true;
@@ -166,7 +155,7 @@ static hone_status pack_record(hone__pack_writer *writer, const hone__view *view
     for (uint32_t t = 0; t < view->text_count; t++) {
         uint32_t reference;
         HONE_TRY(add_text(writer, view, t, &reference));
-        pack_put32(head + reference_place(t, view->alternatives), reference);
+        pack_put32(head + hone__reference_place(t, view->alternatives), reference);
         if (reference != 0 && reference != REFERENCE_INLINE)
             pack_put64(checksums + 8 * (*count)++, writer->strings.checksum[reference - 1]);
     }
