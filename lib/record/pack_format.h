@@ -182,8 +182,8 @@ bool hone__pattern_split(const char *text, size_t count, hone__buf *pattern, hon
 bool hone__pattern_check(const char *pattern, size_t count, uint8_t *marker, uint32_t *marker_count);
 /* Step over a pattern's values; adds the length of the text that they make.  NULL: malformed. */
 const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length);
-/* Append the text.  The values MUST have been stepped over before. */
-const uint8_t *hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at);
+/* Append the text.  The values MUST have been stepped over before, which also gave the length. */
+void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length);
 void hone__put_varint(hone__buf *buf, uint64_t value);
 
 /* ---- both encodings of an entry as one view (pack_view.c) ---- */

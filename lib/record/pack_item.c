@@ -7,7 +7,7 @@ static void put_text(hone__buf *buf, const hone__view *view, uint32_t t) {
     if (t >= VIEW_NAME)
         hone__buf_u32(buf, text->length);
     if (text->text != NULL && hone__view_is_pattern(view, t))
-        (void)hone__pattern_join(buf, text->text, text->bytes);
+        hone__pattern_join(buf, text->text, text->bytes, text->length);
     else if (text->text != NULL)
         hone__buf_bytes(buf, text->text->data, text->length);
     else if (text->length > 0)

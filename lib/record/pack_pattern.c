@@ -105,54 +105,64 @@ static size_t count_digits(uint64_t value) {
 
 const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length) {
     size_t length = pattern->length - pattern->marker_count;
+    bool bad = false;
     for (uint32_t i = 0; i < pattern->marker_count; i++) {
         uint64_t value;
-        if (at < end && *at < 0x80)
-            value = *at++; /* nearly all of them */
-        else if ((at = get_varint(at, end, &value)) == NULL)
+        bool is_bool = pattern->marker[i] == MARK_BOOL;
+        if (at < end && *at < 0x80) { /* nearly all of them; without a branch on the value, which nobody can foresee */
+            unsigned small = *at++;
+            length += is_bool ? 5 - small : 1u + (small > 9) + (small > 99);
+            bad = bad || (is_bool && small > 1);
+            continue;
+        }
+        at = get_varint(at, end, &value);
+        if (at == NULL || is_bool)
             return NULL;
-        if (pattern->marker[i] == MARK_NUMBER)
-            length += value < 10 ? 1 : value < 100 ? 2 : count_digits(value);
-        else if (value > 1)
-            return NULL;
-        else
-            length += value == 1 ? 4 : 5;
+        length += count_digits(value);
     }
     *text_length = length;
-    return at;
+    return bad ? NULL : at;
 }
 
-static void put_number(hone__buf *buf, uint64_t value) {
+static char *put_number(char *to, uint64_t value) {
+    if (value < 10) {
+        *to = (char)('0' + value);
+        return to + 1;
+    }
     char digits[20];
     size_t at = sizeof digits;
     do {
         digits[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    hone__buf_bytes(buf, digits + at, sizeof digits - at);
+    memcpy(to, digits + at, sizeof digits - at);
+    return to + (sizeof digits - at);
 }
 
-const uint8_t *hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at) {
+void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length) {
     const char *text = pattern->data, *end = text + pattern->length;
-    for (uint32_t i = 0; i < pattern->marker_count; i++) {
-        const char *plain = text;
-        while (*text != MARK_NUMBER && *text != MARK_BOOL)
-            text++;
-        hone__buf_bytes(buf, plain, (size_t)(text - plain));
-        text++;
+    char *to = hone__buf_room(buf, text_length);
+    if (to == NULL)
+        return;
+    while (text < end) {
+        char c = *text++;
+        if ((unsigned char)c > MARK_BOOL) {
+            *to++ = c;
+            continue;
+        }
         uint64_t value = 0;
         for (unsigned shift = 0;; shift += 7) {
             value |= (uint64_t)(*at & 0x7f) << shift;
             if ((*at++ & 0x80) == 0)
                 break;
         }
-        if (pattern->marker[i] == MARK_NUMBER)
-            put_number(buf, value);
-        else if (value == 1)
-            hone__buf_bytes(buf, "true", 4);
-        else
-            hone__buf_bytes(buf, "false", 5);
+        if (c == MARK_NUMBER) {
+            to = put_number(to, value);
+        } else {
+            memcpy(to, value == 1 ? "true" : "fals", 4);
+            to += 4;
+            if (value == 0)
+                *to++ = 'e';
+        }
     }
-    hone__buf_bytes(buf, text, (size_t)(end - text));
-    return at;
 }
