@@ -28,6 +28,8 @@ enum {
 /* Walking every page costs about a microsecond a page: up to here it is done at each open. */
 #define WALK_BYTES_MAX (64u << 20)
 
+const char hone__file_unreadable[] = "it cannot be read";
+
 _Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the offsets are those of a 64-bit little-endian machine; others need their own");
 
@@ -41,7 +43,10 @@ hone__tree hone__tree_read(const uint8_t *at) {
 
 static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     uint8_t page[META_BYTES];
-    if (pread(fd, page, sizeof page, at) != (ssize_t)sizeof page)
+    ssize_t got = pread(fd, page, sizeof page, at);
+    if (got < 0)
+        return hone__file_unreadable;
+    if (got != (ssize_t)sizeof page)
         return "the file ends within its first two pages";
     uint16_t flags;
     uint32_t magic, version;
@@ -100,7 +105,7 @@ static const char *look(int fd, uint64_t *txn, bool *is_new) {
     struct stat info;
     hone__file_meta newest;
     if (fstat(fd, &info) != 0)
-        return "it cannot be looked at";
+        return hone__file_unreadable;
     *is_new = info.st_size == 0;
     if (*is_new)
         return NULL;
@@ -135,6 +140,8 @@ hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
         why = NULL;
     }
     (void)snprintf(reason, reason_bytes, "%s", why == NULL ? "" : why);
+    if (why == hone__file_unreadable) /* no verdict: a failing disk must not make us throw a good file away */
+        return HONE_FILE_UNREADABLE;
     if (why != NULL)
         return HONE_FILE_DAMAGED;
     return is_new ? HONE_FILE_NEW : HONE_FILE_SOUND;

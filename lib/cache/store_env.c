@@ -177,7 +177,9 @@ static attempt find_tables(opening *o, MDB_txn *txn, unsigned create) {
             return judge_mdb(o, rc, "open the tables of");
         unsigned flags = 0;
         rc = mdb_dbi_flags(txn, store->dbi[t], &flags);
-        if (rc != 0 || flags != 0)
+        if (rc != 0)
+            return judge_mdb(o, rc, "open the tables of");
+        if (flags != 0)
             return damaged(o, "its tables have flags that Hone never sets");
     }
     return ATTEMPT_DONE;
@@ -267,6 +269,10 @@ static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
         rc = env_open_patiently(store);
     if ((rc == EACCES || rc == ENOSPC || rc == EDQUOT) && store->read_only)
         rc = env_open_copy(store, fd);
+    /* The data file has just been found sound: what LMDB does not understand is the lock file, which another version of LMDB may be using. */
+    if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+        return failed(o, hone__fail_os(o->err, HONE_E_STORE, "cache", rc, "cannot use %s (%s); remove it when no program has the cache open",
+                                       store->lock_path, mdb_strerror(rc)));
     if (rc != 0)
         return judge_mdb(o, rc, "open");
     int dead = 0;
@@ -297,6 +303,9 @@ static attempt try_open(opening *o) {
         hone__file_state state = hone__file_check(fd, o->reason, sizeof o->reason);
         if (state == HONE_FILE_NEW && store->read_only)
             result = failed(o, hone__fail_os(o->err, HONE_E_NOTFOUND, "cache", ENOENT, "%s is empty: nothing was stored there yet", store->path));
+        else if (state == HONE_FILE_UNREADABLE)
+            result = failed(o, hone__fail_os(o->err, HONE_E_IO, "cache", errno, "cannot read %s: %s; if that goes on, set HONE_CACHE to another disk",
+                                             store->path, strerror(errno)));
         else if (state == HONE_FILE_DAMAGED)
             result = ATTEMPT_DAMAGED;
         else

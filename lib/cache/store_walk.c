@@ -84,7 +84,8 @@ static bool push(walk *w, uint64_t page, uint32_t level) {
 }
 
 static bool read_at(walk *w, void *out, size_t count, uint64_t at) {
-    return pread(w->fd, out, count, (off_t)at) == (ssize_t)count || no(w, "a page cannot be read");
+    ssize_t got = pread(w->fd, out, count, (off_t)at);
+    return got == (ssize_t)count || no(w, got < 0 ? hone__file_unreadable : "a page lies beyond the end of the file");
 }
 
 /* A list of free pages: a count and that many page numbers, descending. */
