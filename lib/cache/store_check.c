@@ -70,11 +70,28 @@ static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     return NULL;
 }
 
+/* Both meta pages as they were at one moment: writers at work change them in turn, so if the first is the same before and after, at most one
+ * commit came between.  *stable: false when they would not keep still. */
+static const char *read_metas(int fd, hone__file_meta *first, hone__file_meta *second, bool *stable) {
+    const char *why = read_meta(fd, 0, first);
+    *stable = false;
+    for (int i = 0; i < 16 && why == NULL && !*stable; i++) {
+        hone__file_meta again;
+        why = read_meta(fd, (off_t)first->page_size, second);
+        if (why == NULL)
+            why = read_meta(fd, 0, &again);
+        if (why != NULL)
+            return why;
+        *stable = again.txn == first->txn;
+        *first = again;
+    }
+    return why;
+}
+
 static const char *read_newest(int fd, hone__file_meta *newest) {
     hone__file_meta first, second;
-    const char *why = read_meta(fd, 0, &first);
-    if (why == NULL)
-        why = read_meta(fd, (off_t)first.page_size, &second);
+    bool stable;
+    const char *why = read_metas(fd, &first, &second, &stable);
     if (why == NULL && first.page_size != second.page_size)
         why = "its two meta pages disagree";
     if (why != NULL)
@@ -84,6 +101,7 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
     /* Transactions write the two in turn, so they are one apart, odd numbers in the second. */
     uint64_t apart = is_second ? second.txn - first.txn : first.txn - second.txn;
     newest->in_turn = apart <= 1 && newest->txn < UINT64_MAX / 2 && (apart == 0 || (newest->txn & 1) == (is_second ? 1u : 0u));
+    newest->in_turn = newest->in_turn || !stable; /* a file that is written to all the time is in use */
     return NULL;
 }
 

@@ -25,8 +25,6 @@ extern const char hone__file_unreadable[];
 
 /* From the 48 bytes of a tree's description. */
 hone__tree hone__tree_read(const uint8_t *at);
-/* The number of the newest transaction; false when there is no sound meta page. */
-bool hone__file_state_number(int fd, uint64_t *txn);
 /* False with *why when the file is damaged.  Needs a file that does not change meanwhile. */
 bool hone__file_walk(int fd, const hone__file_meta *meta, uint64_t file_bytes, const char **why);
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -103,6 +104,17 @@ static void side_text(char text[SIDE_BYTES], uint64_t ino) {
     memset(text, 0, SIDE_BYTES);
     (void)snprintf(text, SIDE_BYTES, "hone-side 1 libc=" LIBC_NAME " mutex=%zu inode=%llu\n", sizeof(pthread_mutex_t),
                    (unsigned long long)ino);
+}
+
+bool hone__side_serves(const hone__store *store, uint64_t ino) {
+    char have[SIDE_BYTES + 1] = {0};
+    int fd;
+    if (hone__open_trusted(&fd, store->side_path, O_RDONLY, true, NULL) != HONE_OK)
+        return true; /* none, or none that we may read: LMDB's own rules must do */
+    ssize_t got = pread(fd, have, SIDE_BYTES, 0);
+    (void)close(fd);
+    const char *named = got <= 0 ? NULL : strstr(have, " inode=");
+    return named == NULL || strtoull(named + strlen(" inode="), NULL, 10) == ino;
 }
 
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err) {
