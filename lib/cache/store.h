@@ -100,7 +100,7 @@ hone_status hone__check_trusted(const char *path, bool read_only, hone_error *er
 const char *hone__netfs_name(uint64_t magic);
 
 /* ---- looking at a file before LMDB does (store_check.c, store_walk.c) ---- */
-/* Does the file begin as LMDB's do? */
+/* Does the file begin as LMDB's do, or with nothing but zeros? */
 bool hone__file_has_magic(int fd);
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED, HONE_FILE_UNREADABLE /* errno says why */ } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);

@@ -105,9 +105,19 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
     return NULL;
 }
 
+/* In either meta page, of any page size: a power failure while a cache is made may leave one of them, or a length and nothing in it. */
 bool hone__file_has_magic(int fd) {
-    uint32_t magic = 0;
-    return pread(fd, &magic, sizeof magic, AT_MAGIC) == (ssize_t)sizeof magic && magic == LMDB_MAGIC;
+    uint8_t head[256];
+    ssize_t got = pread(fd, head, sizeof head, 0);
+    bool empty = got > 0;
+    for (ssize_t i = 0; i < got && empty; i++)
+        empty = head[i] == 0;
+    bool found = empty;
+    for (off_t page = 0; page <= 65536 && !found; page = page == 0 ? 256 : page * 2) {
+        uint32_t magic = 0;
+        found = pread(fd, &magic, sizeof magic, page + AT_MAGIC) == (ssize_t)sizeof magic && magic == LMDB_MAGIC;
+    }
+    return found;
 }
 
 bool hone__file_state_number(int fd, uint64_t *txn) {

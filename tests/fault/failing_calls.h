@@ -109,8 +109,14 @@ SHIM ssize_t read(int fd, void *out, size_t count) {
     return call_fails(CALL_READ) ? -1 : syscall(SYS_read, fd, out, count);
 }
 
+/* For tests of races: called after a pread. */
+static void (*failing_after_read)(int fd, off_t at);
+
 SHIM ssize_t pread(int fd, void *out, size_t count, off_t at) {
-    return call_fails(CALL_READ) ? -1 : syscall(SYS_pread64, fd, out, count, at);
+    ssize_t got = call_fails(CALL_READ) ? -1 : syscall(SYS_pread64, fd, out, count, at);
+    if (failing_after_read != NULL)
+        failing_after_read(fd, at);
+    return got;
 }
 
 SHIM ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {

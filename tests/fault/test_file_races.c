@@ -109,6 +109,53 @@ static void test_file_races__a_reader_takes_no_foreign_lock_file(void **state) {
     hone_cache_close(reader);
 }
 
+/* ---- commits between our reads of the two meta pages ---- */
+
+static char later[1 << 20];
+static ssize_t later_bytes;
+
+static void three_commits_later(int fd, off_t at) {
+    if (at != 0)
+        return;
+    char path[64], name[400];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t got = readlink(path, name, sizeof name - 1);
+    assert_true(got > 0);
+    name[got] = '\0';
+    failing_after_read = NULL;
+    int to = open(name, O_WRONLY);
+    assert_true(to >= 0 && pwrite(to, later, (size_t)later_bytes, 0) == later_bytes);
+    (void)close(to);
+}
+
+static void test_file_races__commits_while_the_meta_pages_are_read(void **state) {
+    fixture *f = *state;
+    char other[400], reason[160];
+    other_name(f, ".later", other);
+    hone_cache *cache = open_cache(f->path);
+    for (uint32_t i = 0; i < 5; i++)
+        put_time(cache, i, 11);
+    hone_cache_close(cache);
+    char copy[1000];
+    (void)snprintf(copy, sizeof copy, "cp '%s' '%s'", f->path, other);
+    assert_int_equal(system(copy), 0);
+    cache = open_cache(other);
+    for (uint32_t i = 0; i < 3; i++)
+        put_time(cache, 1, 12 + i);
+    hone_cache_close(cache);
+    int fd = open(other, O_RDONLY);
+    later_bytes = read(fd, later, sizeof later);
+    assert_true(later_bytes > 0);
+    (void)close(fd);
+    fd = open(f->path, O_RDONLY);
+    failing_after_read = three_commits_later;
+    hone__file_state found = hone__file_check(fd, reason, sizeof reason);
+    assert_null(failing_after_read);
+    (void)close(fd);
+    if (found != HONE_FILE_SOUND)
+        fail_msg("%s", reason);
+}
+
 /* ---- a second handle that may write, in a process that only read until now ---- */
 
 static void test_file_races__a_writer_after_a_reader(void **state) {
@@ -182,6 +229,7 @@ int main(void) {
         TEST(test_file_races__another_file_before_lmdb_opens_it),
         TEST(test_file_races__a_reader_notices_a_new_file),
         TEST(test_file_races__a_reader_takes_no_foreign_lock_file),
+        TEST(test_file_races__commits_while_the_meta_pages_are_read),
         TEST(test_file_races__a_writer_after_a_reader),
         TEST(test_file_races__a_foreign_lock_file_is_no_damage),
         TEST(test_file_races__an_unreadable_claim_is_not_free),
