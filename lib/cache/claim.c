@@ -105,6 +105,24 @@ static hone_status read_claim(hone__txn *txn, hone__slot_key slot, claim_record 
     return hone__record_decode(out, &claim_layout, value.mv_data, value.mv_size, slot);
 }
 
+static hone_status held_by_another(hone_error *err, const claim_record *owner, int64_t now) {
+    return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
+                      (unsigned long long)owner->pid, owner->host, (long long)(owner->expires_unix_s - now));
+}
+
+/* HONE_E_BUSY when another has the key.  Those who ask again and again while one tunes must not queue for the writer's lock. */
+static hone_status peek_fn(hone__txn *txn, void *user, hone_error *err) {
+    claim_call *call = user;
+    claim_record self, owner;
+    if (read_claim(txn, (hone__slot_key){call->key->key, 16}, &owner) != HONE_OK)
+        return HONE_OK;
+    describe_self(&self, call->cache);
+    int64_t now = hone__clock_unix_s();
+    if (owner.token == self.token || is_dead(&owner, &self, now))
+        return HONE_OK;
+    return held_by_another(err, &owner, now);
+}
+
 static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
     claim_call *call = user;
     hone__slot_key slot = {call->key->key, 16};
@@ -117,8 +135,7 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
     bool ours = status == HONE_OK && owner.token == self.token; /* even when it has expired: nobody else has taken it */
     bool held = status == HONE_OK && !ours && !is_dead(&owner, &self, now); /* a damaged claim is nobody's */
     if (held)
-        return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
-                          (unsigned long long)owner.pid, owner.host, (long long)(owner.expires_unix_s - now));
+        return held_by_another(err, &owner, now);
     if (call->renew && !ours)
         return hone__fail(err, HONE_E_NOTFOUND, "cache", "the claim on this key is no longer ours");
     call->fresh = !ours;
@@ -135,6 +152,9 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
 
 hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err) {
     claim_call call = {.cache = cache, .key = key, .lease_s = lease_s};
+    HONE_TRY(hone__cache_writable(cache, err));
+    if (hone__store_read(cache, peek_fn, &call, err) == HONE_E_BUSY)
+        return HONE_E_BUSY;
     HONE_TRY(hone__store_write(cache, take_fn, &call, err));
     if (call.fresh)
         atomic_fetch_add(&cache->claims, 1);

@@ -50,8 +50,8 @@ typedef struct hone__store {
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
     atomic_bool read_only;
     bool durable, allow_network_fs;
-    atomic_bool copied;                /* the environment is a copy in memory, of state ... */
-    _Atomic uint64_t copied_state;
+    atomic_bool is_copy;               /* the environment is a copy in memory, of state ... */
+    _Atomic uint64_t copy_state;
     _Atomic uint64_t look_ns;          /* when to look next at what became of the file */
     uint64_t map_bytes_max;
     atomic_uint commits;

@@ -62,7 +62,7 @@ void hone__env_close(hone__store *store) {
     if (store->env != NULL)
         mdb_env_close(store->env);
     store->env = NULL;
-    store->copied = false;
+    store->is_copy = false;
 }
 
 static int env_open_once(hone__store *store, size_t map_bytes, const char *path, unsigned more_flags) {
@@ -122,8 +122,8 @@ static int env_open_copy(hone__store *store, int fd) {
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", copy);
     rc = env_open_once(store, (size_t)store->map_bytes_max, path, MDB_NOLOCK);
     (void)close(copy); /* LMDB has its own descriptor now */
-    store->copied_state = state;
-    store->copied = rc == 0;
+    store->copy_state = state;
+    store->is_copy = rc == 0;
     return rc;
 }
 
@@ -312,7 +312,7 @@ static attempt open_env(opening *o, int fd, const struct stat *checked) {
                                        store->lock_path, mdb_strerror(rc)));
     if (rc != 0)
         return judge_mdb(o, rc, "open");
-    if (!store->copied && !opened_the_same(store, checked)) {
+    if (!store->is_copy && !opened_the_same(store, checked)) {
         hone__env_close(store);
         return ATTEMPT_NEEDS_LOCK; /* look again */
     }

@@ -83,10 +83,10 @@ static void follow_file(hone__store *store) {
     if (lstat(store->path, &info) != 0)
         return; /* deleted: the answers are still good ones */
     bool moved = hone__store_replaced(store);
-    int fd = !moved && store->copied ? open(store->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    int fd = !moved && store->is_copy ? open(store->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
     uint64_t state;
     if (fd >= 0) {
-        moved = hone__file_state_number(fd, &state) && state != store->copied_state;
+        moved = hone__file_state_number(fd, &state) && state != store->copy_state;
         (void)close(fd);
     }
     if (!moved || hone__side_lock(store, 0, NULL) != HONE_OK)

@@ -92,7 +92,7 @@ static void test_file_races__a_reader_takes_no_foreign_lock_file(void **state) {
     (void)snprintf(copy, sizeof copy, "cp '%s' '%s'", other, f->path);
     assert_int_equal(system(copy), 0);
     hone_cache *reader = open_reader(f->path);
-    assert_true(reader->store->copied);
+    assert_true(reader->store->is_copy);
     assert_true(get_time(reader, 1) == 11);
     /* A copy is renewed when the file moves on. */
     pid_t pid = fork();
