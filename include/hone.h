@@ -262,6 +262,60 @@ HONE_API HONE_NODISCARD hone_status hone_cache_show(char **json, const hone_cach
 /** Counts, sizes and counters that survive restarts, as JSON (spec/json.md, "stats"). */
 HONE_API HONE_NODISCARD hone_status hone_cache_stats(char **json, const hone_cache *cache, hone_error *err);
 
+/* ---- looking after caches ------------------------------------------------------------------------------ */
+
+/** Which entries a call is about.  Members that are NULL or 0 let everything pass; the others must all agree.  Patterns are those of a
+ *  shell (`*`, `?`, `[...]`).  Texts are the caller's and used during the call only. */
+typedef struct hone_filter {
+    uint32_t struct_size;
+    const char *kernel;           /* pattern of the name, or at least 8 hexadecimal digits with which its id begins */
+    const char *device;           /* a part or pattern of the name or architecture, the kind ("cpu"), or 8 digits of the id; case does not count */
+    const char *strategy;         /* pattern of what found it */
+    const char *effort;           /* "none", "quick", "standard", "thorough": this one */
+    const char *tool_version;     /* pattern of the version of Hone that stored it */
+    double speedup_min;           /* at least this many times faster than the default */
+    double speedup_max;           /* at most; an entry whose default failed has speed-up 0 */
+    int64_t created_from_unix_s;  /* not before */
+    int64_t created_to_unix_s;    /* not after */
+} hone_filter;
+#define HONE_FILTER_INIT {sizeof(hone_filter), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0}
+
+/** Called with one JSON line; valid during the call.  A non-zero return stops. */
+typedef int hone_line_fn(const char *json, void *user);
+
+/** Called on the calling thread as work goes on: `done` of about `total` records (0: not known).  A non-zero return cancels:
+ *  HONE_E_CANCELLED; what was written up to then is complete and stays. */
+typedef int hone_work_fn(uint64_t done, uint64_t total, void *user);
+
+/** What the calls of this section share; each says what it uses. */
+typedef struct hone_work_options {
+    uint32_t struct_size;
+    uint32_t dry_run;             /* 1: change nothing, and report what would be done */
+    uint32_t strict;              /* 1: the first rejected record ends the call */
+    const hone_filter *filter;    /* NULL: every entry */
+    hone_work_fn *progress;       /* NULL: none */
+    hone_line_fn *line;           /* NULL: none; what the call tells one by one, as JSON.  A non-zero return cancels */
+    void *user;                   /* for both */
+    uint64_t keep_s;              /* hone_cache_gc: what is younger than this stays; 0: 30 days */
+} hone_work_options;
+#define HONE_WORK_OPTIONS_INIT {sizeof(hone_work_options), 0, 0, NULL, NULL, NULL, NULL, 0}
+
+/** Remove the entries that the filter lets pass; an empty filter is refused (HONE_E_ARG).  Entries that are replaced meanwhile stay.  Uses
+ *  dry_run, filter, progress; `line` gets each entry (spec/json.md, "entry") before it goes.  *report (hone_free; MAY be NULL): "prune" in
+ *  spec/json.md.  Writes in batches, each a transaction of its own; other processes go on meanwhile.  Errors: those of storing. */
+HONE_API HONE_NODISCARD hone_status hone_cache_prune(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
+
+/** Remove what nobody needs any more: the journal of tunings that ended, or were begun anew, more than `keep_s` ago; failures and claims
+ *  that have expired; kernels without entries and journal (none while a key is being tuned); and beside the file PATH.corrupt-* and leftovers of
+ *  writers that died, older than `keep_s`.  No entry goes.  Uses dry_run, progress, keep_s.  *report: "gc" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_cache_gc(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
+
+/** Write the cache's file anew without its free pages, and put it in place of the old one in one step.  Writers, here and in other
+ *  processes, wait meanwhile as long as their deadline allows; readers go on with the old file and find the new one within a second.  A crash
+ *  at any point leaves the old file or the new one.  Needs as much free space as the data take.  Uses dry_run.  *report: "compact" in
+ *  spec/json.md.  Errors: HONE_E_BUSY, HONE_E_NOSPACE, HONE_E_CORRUPT (dump what can be read and load it into a new cache). */
+HONE_API HONE_NODISCARD hone_status hone_cache_compact(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
+
 /* ---- tuning -------------------------------------------------------------------------------------------- */
 
 /** What a tuning tells while it runs.  Strings are valid during the call. */
@@ -341,9 +395,6 @@ typedef struct hone_simulate_options {
     const char *const *transfer;  /* files: other recorded spaces of the same kernel, nearest first; their trials stand in for a cache */
 } hone_simulate_options;
 #define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL}
-
-/** Called with one JSON line; valid during the call.  A non-zero return stops. */
-typedef int hone_line_fn(const char *json, void *user);
 
 /** Run a search strategy on a recorded space (a file as spec/space.md says, gzip or plain): each proposed config is looked up instead of
  *  measured.  Calls `fn` once a repeat with {"space","search","repeat","best":[...],"optimum",...} (spec/json.md, "simulate").  Needs neither

@@ -39,6 +39,7 @@ typedef struct hone__counter {
 typedef struct hone__store {
     struct hone__store *next;
     _Atomic uint64_t dev, ino;
+    _Atomic uint64_t looked_ns;        /* when a reader last looked whether the file is still the one at our path */
     pid_t pid;
     uint32_t refs;                     /* under the registry's mutex */
     char *path, *lock_path, *side_path;
@@ -98,6 +99,8 @@ const char *hone__netfs_name(uint64_t magic);
 bool hone__file_has_magic(int fd);
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+/* The same, following every page however large the file is. */
+hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes);
 
 /* A copy in memory (*out is its descriptor) of the newest state of an open file; 0, or an errno or LMDB code. */
 int hone__snapshot_make(int fd, uint64_t bytes_max, int *out);
@@ -108,7 +111,9 @@ hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *er
 void hone__side_unlock(hone__store *store);
 /* Does the side file say that the present lock file belongs to this data file and to our C library? */
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err);
-/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is. */
+/* The same for who only reads and has the side file not open; true when there is none. */
+bool hone__side_agrees(const hone__store *store, uint64_t ino);
+/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is (0: nobody's). */
 hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 
 /* ---- transactions (store_txn.c) ---- */
@@ -141,6 +146,12 @@ bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAM
 
 /* ---- claims (claim.c) ---- */
 void hone__claims_drop_all(hone_cache *cache);
+hone_status hone__claim_check(hone__slot_key slot, MDB_val value);
+/* Has its owner died, has it expired, or is it damaged? */
+bool hone__claim_is_dead(hone__slot_key slot, MDB_val value);
+
+/* Is the record that of a note? */
+hone_status hone__note_check(hone__slot_key slot, MDB_val value);
 
 /* HONE_E_FORKED in a child of the process that opened, HONE_E_ARG without a cache. */
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err);

@@ -248,6 +248,11 @@ static attempt make_tables(opening *o) {
     return rc == 0 ? ATTEMPT_DONE : judge_mdb(o, rc, "write");
 }
 
+static bool is_at(const char *path, uint64_t ino) {
+    struct stat info;
+    return lstat(path, &info) == 0 && (uint64_t)info.st_ino == ino;
+}
+
 /* The data file exists and is sound, or is new; `fd` is open on it. */
 static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
     hone__store *store = o->store;
@@ -262,9 +267,17 @@ static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
         status = hone__check_trusted(store->lock_path, store->read_only, o->err);
     if (status != HONE_OK && status != HONE_E_NOTFOUND)
         return failed(o, status);
-    int rc = reserve_lock_file(store);
+    bool moving = store->read_only && !hone__side_agrees(store, ino);
+    int rc = moving ? EACCES : reserve_lock_file(store);
     if (rc == 0)
         rc = env_open_patiently(store);
+    /* Has another file taken the path since we looked?  Then what LMDB opened may be one file's data with another's locks. */
+    if (rc == 0 && !(o->locked && !store->read_only) && (!is_at(store->path, ino) || (store->read_only && !hone__side_agrees(store, ino)))) {
+        hone__env_close(store);
+        if (!store->read_only)
+            return ATTEMPT_NEEDS_LOCK;
+        rc = EACCES;
+    }
     if ((rc == EACCES || rc == ENOSPC || rc == EDQUOT) && store->read_only)
         rc = env_open_copy(store, fd);
     if (rc != 0)

@@ -120,6 +120,17 @@ hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match
     return HONE_OK;
 }
 
+bool hone__side_agrees(const hone__store *store, uint64_t ino) {
+    char want[SIDE_BYTES], have[SIDE_BYTES + 1] = {0};
+    int fd = open(store->side_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return true; /* nobody has written here, or we may not look: then neither may we use the lock file */
+    ssize_t got = pread(fd, have, SIDE_BYTES, 0);
+    (void)close(fd); /* OFD locks are the description's: this drops none */
+    side_text(want, ino);
+    return got <= 0 || strcmp(want, have) == 0;
+}
+
 hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err) {
     bool match;
     HONE_TRY(hone__side_match(store, ino, &match, err));

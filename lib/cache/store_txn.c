@@ -1,14 +1,17 @@
 /* store_txn.c: transactions with the answers to everything LMDB may say: a map that another process has grown, a full map, full reader
  * slots, a process id that is taken in another PID namespace, an environment beyond use, a file replaced under us. */
 #define _GNU_SOURCE
+#include "clock.h"
 #include "log.h"
 #include "status.h"
 #include "store.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RETRIES = 4, READER_CHECK_EVERY = 256 };
+#define LOOK_EVERY_NS 1000000000u
 
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
     if (cache == NULL)
@@ -88,9 +91,27 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
     return status;
 }
 
+/* hone_cache_compact puts another file in our file's place.  What we have open stays as it was and gets no new entries: look now and then.
+ * When the lock cannot be had the old one serves on. */
+static void follow_file(const hone_cache *cache) {
+    hone__store *store = cache->store;
+    uint64_t now = hone__clock_ns(), looked = atomic_load_explicit(&store->looked_ns, memory_order_relaxed);
+    if (now - looked < LOOK_EVERY_NS || !atomic_compare_exchange_strong(&store->looked_ns, &looked, now))
+        return;
+    struct stat info;
+    if (lstat(store->path, &info) != 0 || ((uint64_t)info.st_ino == store->ino && (uint64_t)info.st_dev == store->dev))
+        return;
+    if (hone__side_lock(store, 0, NULL) != HONE_OK)
+        return;
+    if (hone__store_replaced(store))
+        (void)hone__store_reopen(store, NULL);
+    hone__side_unlock(store);
+}
+
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
+    follow_file(cache);
     int rc = 0;
     for (int i = 0; i < RETRIES; i++) {
         hone__txn txn = {.store = store};
