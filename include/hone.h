@@ -262,30 +262,118 @@ HONE_API HONE_NODISCARD hone_status hone_cache_show(char **json, const hone_cach
 /** Counts, sizes and counters that survive restarts, as JSON (spec/json.md, "stats"). */
 HONE_API HONE_NODISCARD hone_status hone_cache_stats(char **json, const hone_cache *cache, hone_error *err);
 
-/* ---- looking after caches ------------------------------------------------------------------------------ */
+/* ---- packs and layers ----------------------------------------------------------------------------------
+ * A pack (spec/pack.md) is one portable, read-only file of entries: the same entries give the same bytes on every machine.  Packs lie
+ * under a cache as layers, live and without import; of all layers the best exact answer wins, by the rule of merge (spec/record.md
+ * section 6).  A pack is never mapped: a file that shrinks or changes while it is open is a miss with a reason, not a SIGBUS. */
 
-/** Which entries a call is about.  Members that are NULL or 0 let everything pass; the others must all agree.  Patterns are those of a
- *  shell (`*`, `?`, `[...]`).  Texts are the caller's and used during the call only. */
+/** Called now and then with how much of long work is done; `total` 0: unknown.  A non-zero return cancels (HONE_E_CANCELLED). */
+typedef int hone_count_fn(uint64_t done, uint64_t total, void *user);
+
+typedef struct hone_pack_options {
+    uint32_t struct_size;
+    uint32_t require_signature;   /* 1: refuse (HONE_E_UNSAFE) a pack without a valid signature by one of the keys in `trust` */
+    uint32_t verify;              /* 1: check every byte while opening, not only what is used later */
+    uint32_t reserved;            /* 0 */
+    uint64_t memory_bytes_max;    /* private memory for the parts in use, and the largest signed pack; default 256 MiB */
+    const char *trust;            /* file of public keys (spec/signature.md); needed by require_signature */
+    const char *signature;        /* NULL: the pack's path and ".sig"; needed by require_signature for packs in memory */
+} hone_pack_options;
+#define HONE_PACK_OPTIONS_INIT {sizeof(hone_pack_options), 0, 0, 0, 0, NULL, NULL}
+
+/** A cache without a file, for programs that only ship packs: every write to it is HONE_E_PERM. */
+HONE_API HONE_NODISCARD hone_status hone_cache_new(hone_cache **out, hone_error *err);
+/** Put a pack under the cache as a further layer, for look-ups, near answers and explanations.  Opening costs microseconds, unless the options
+ *  ask for more.  At most 64.  Exclusive: not while other threads use the cache.
+ *  Errors: HONE_E_NOTFOUND, HONE_E_PERM, HONE_E_IO, HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_UNSAFE (signature), HONE_E_LIMIT; the cache is unchanged. */
+HONE_API HONE_NODISCARD hone_status hone_cache_add_pack(hone_cache *cache, const char *path, const hone_pack_options *options,
+                                                        hone_error *err);
+/** The same for a pack linked into the program (`hone export --format object`).  `bytes` MUST stay valid and unchanged until the cache is closed;
+ *  `name` (copied) is what answers call the layer. */
+HONE_API HONE_NODISCARD hone_status hone_cache_add_pack_memory(hone_cache *cache, const char *name, const void *bytes, size_t count,
+                                                               const hone_pack_options *options, hone_error *err);
+
+/* ---- exchange: export, import, merge -------------------------------------------------------------------- */
+
+typedef enum hone_merge_policy {
+    HONE_MERGE_BEST = 0,   /* the better evidence: in any order of inputs the same result */
+    HONE_MERGE_NEWEST = 1, /* created later; then the better evidence */
+    HONE_MERGE_OURS = 2,   /* the first input that has the key; for import: what the cache has */
+    HONE_MERGE_THEIRS = 3  /* the last input that has the key; for import: what the pack has */
+} hone_merge_policy;
+
+/** Which entries take part.  Zero and NULL: no condition.  All conditions MUST hold. */
 typedef struct hone_filter {
     uint32_t struct_size;
-    const char *kernel;           /* pattern of the name, or at least 8 hexadecimal digits with which its id begins */
-    const char *device;           /* a part or pattern of the name or architecture, the kind ("cpu"), or 8 digits of the id; case does not count */
-    const char *strategy;         /* pattern of what found it */
-    const char *effort;           /* "none", "quick", "standard", "thorough": this one */
-    const char *tool_version;     /* pattern of the version of Hone that stored it */
-    double speedup_min;           /* at least this many times faster than the default */
-    double speedup_max;           /* at most; an entry whose default failed has speed-up 0 */
-    int64_t created_from_unix_s;  /* not before */
-    int64_t created_to_unix_s;    /* not after */
+    uint32_t effort_min;          /* 1 quick, 2 standard, 3 thorough */
+    const char *kernel;           /* name or pattern of it, or the beginning (4 digits at least) of the kernel id in hexadecimal */
+    const char *device;           /* part or pattern of the device's name, letter case ignored; its kind ("cpu"); or the beginning of the device id */
+    const char *strategy;         /* equal, or a shell's pattern: "random", "l*" */
+    const char *tool_version;     /* equal, or a pattern: "0.1.*" */
+    int64_t created_after;        /* seconds since 1970; inclusive */
+    int64_t created_before;       /* exclusive */
+    double speedup_min;           /* default_ns / best ns; entries without a default's time do not pass */
+    hone_entry_fn *fn;            /* called last, with the entry's JSON: non-zero leaves it out */
+    void *user;
+    double speedup_max;           /* at most; entries without a default's time pass */
+    uint32_t effort_max;          /* at most: 1 quick, 2 standard */
+    uint32_t reserved;            /* 0 */
 } hone_filter;
-#define HONE_FILTER_INIT {sizeof(hone_filter), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0}
+#define HONE_FILTER_INIT {sizeof(hone_filter), 0, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL, 0, 0, 0}
+
+/** Called for entries that are not simply taken over: {"action","key","input","reason"} (spec/json.md, "exchange").  Non-zero cancels. */
+typedef int hone_exchange_fn(const char *event_json, void *user);
+
+typedef struct hone_exchange_options {
+    uint32_t struct_size;
+    uint32_t dry_run;             /* 1: read, decide and report everything, write nothing */
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
+    uint32_t policy;              /* hone_merge_policy */
+    uint32_t without_source;      /* 1: leave the kernels' source texts out */
+    uint32_t no_sync;             /* 1: do not wait for the disk */
+    const hone_filter *filter;    /* NULL: all */
+    const char *base;             /* merge: a pack or cache from which all inputs came; entries that an input removed stay removed */
+    const hone_pack_options *pack; /* how packs are opened; NULL: unsigned ones too */
+    hone_exchange_fn *event;
+    hone_count_fn *progress;      /* entries read */
+    void *user;                   /* of event and progress */
+} hone_exchange_options;
+#define HONE_EXCHANGE_OPTIONS_INIT {sizeof(hone_exchange_options), 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+
+/* Each returns its report as JSON (spec/json.md, "exchange") through `report` (MAY be NULL; else hone_free), blocks on files, and needs memory that does not
+ * grow with the number of entries.  Output files appear whole or not at all.  Errors: HONE_E_EXISTS, HONE_E_NOTFOUND, HONE_E_CORRUPT (an input as a whole),
+ * HONE_E_VERSION, HONE_E_UNSAFE, HONE_E_NOSPACE, HONE_E_PERM, HONE_E_IO, HONE_E_CANCELLED, HONE_E_ARG, HONE_E_BUSY, HONE_E_FULL. */
+
+/** Write the cache's own entries and kernels (not those of its packs) as a pack. */
+HONE_API HONE_NODISCARD hone_status hone_export(char **report, const hone_cache *cache, const char *out_path,
+                                                const hone_exchange_options *options, hone_error *err);
+/** Take the entries of a pack into the cache, a bounded number in each transaction: what was done before a failure stays, and doing it
+ *  again goes on. */
+HONE_API HONE_NODISCARD hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
+                                                const hone_exchange_options *options, hone_error *err);
+/** Merge packs and caches (paths, told apart by their first bytes) into a new pack. */
+HONE_API HONE_NODISCARD hone_status hone_merge(char **report, const char *out_path, const char *const *in_path, size_t in_count,
+                                               const hone_exchange_options *options, hone_error *err);
+
+/* ---- signatures (spec/signature.md) ----------------------------------------------------------------------- */
+
+/** Make an Ed25519 key pair: the secret key's file (mode 0600) and the public key's, which serves as a trust file, also concatenated with
+ *  others.  `comment` (one line, MAY be NULL) names the owner.  Existing files: HONE_E_EXISTS. */
+HONE_API HONE_NODISCARD hone_status hone_key_generate(const char *secret_path, const char *public_path, const char *comment, hone_error *err);
+/** Sign a file of any kind, read as a stream: writes the detached signature.  `signature_path` NULL: `path` and ".sig".
+ *  Errors: HONE_E_EXISTS (unless `force`), HONE_E_CORRUPT (the key file), HONE_E_UNSAFE (the key file is open to others), HONE_E_IO. */
+HONE_API HONE_NODISCARD hone_status hone_sign(const char *path, const char *secret_path, const char *signature_path, int force,
+                                              hone_error *err);
+/** Check a file against its detached signature and a file of trusted keys.  `*signer` (MAY be NULL; hone_free): {"key","comment"} of the key that
+ *  signed.  Errors: HONE_E_UNSAFE (not signed, by nobody who is trusted, or not what was signed), HONE_E_CORRUPT (a malformed key or signature
+ *  file), HONE_E_NOTFOUND, HONE_E_IO. */
+HONE_API HONE_NODISCARD hone_status hone_signature_check(char **signer, const char *path, const char *signature_path, const char *trust_path,
+                                                         hone_error *err);
+
+/* ---- looking after caches ------------------------------------------------------------------------------ */
 
 /** Called with one JSON line; valid during the call.  A non-zero return stops. */
 typedef int hone_line_fn(const char *json, void *user);
-
-/** Called on the calling thread as work goes on: `done` of about `total` records (0: not known).  A non-zero return cancels:
- *  HONE_E_CANCELLED; what was written up to then is complete and stays. */
-typedef int hone_work_fn(uint64_t done, uint64_t total, void *user);
 
 /** What the calls of this section share; each says what it uses. */
 typedef struct hone_work_options {
@@ -293,7 +381,7 @@ typedef struct hone_work_options {
     uint32_t dry_run;             /* 1: change nothing, and report what would be done */
     uint32_t strict;              /* 1: the first rejected record ends the call */
     const hone_filter *filter;    /* NULL: every entry */
-    hone_work_fn *progress;       /* NULL: none */
+    hone_count_fn *progress;      /* NULL: none; records looked at.  What was written before a cancel is complete and stays */
     hone_line_fn *line;           /* NULL: none; what the call tells one by one, as JSON.  A non-zero return cancels */
     void *user;                   /* for both */
     uint64_t keep_s;              /* hone_cache_gc: what is younger than this stays; 0: 30 days */

@@ -3,38 +3,31 @@
 #include "entry_filter.h"
 #include "alloc.h"
 #include "json.h"
+#include "limit.h"
 #include "options.h"
 
 #include <fnmatch.h>
 #include <string.h>
 
-enum { ID_DIGITS_LEAST = 8 };
-
-static bool is_effort(const char *name) {
-    for (int effort = HONE_EFFORT_NONE; effort <= (int)HONE_EFFORT_THOROUGH; effort++) {
-        if (strcmp(name, hone__effort_name((hone__effort)effort)) == 0)
-            return true;
-    }
-    return false;
-}
+enum { ID_DIGITS_LEAST = 4 };
 
 hone_status hone__filter_read(hone_filter *out, const hone_filter *filter, hone_error *err) {
     *out = (hone_filter)HONE_FILTER_INIT;
     HONE_TRY(hone__options_read(out, sizeof *out, filter, "hone_filter", err));
-    if (out->effort != NULL && !is_effort(out->effort))
-        return hone__fail(err, HONE_E_ARG, "record", "an effort is none, quick, standard or thorough; got \"%.40s\"", out->effort);
+    if (out->effort_min > (uint32_t)HONE_EFFORT_THOROUGH || out->effort_max > (uint32_t)HONE_EFFORT_THOROUGH)
+        return hone__fail(err, HONE_E_ARG, "record", "an effort is 1 (quick), 2 (standard) or 3 (thorough)");
     if (!(out->speedup_min >= 0) || !(out->speedup_max >= 0))
         return hone__fail(err, HONE_E_ARG, "record", "a speed-up is not negative");
     return HONE_OK;
 }
 
 bool hone__filter_is_empty(const hone_filter *filter) {
-    return filter->kernel == NULL && filter->device == NULL && filter->strategy == NULL && filter->effort == NULL &&
-           filter->tool_version == NULL && !(filter->speedup_min > 0) && !(filter->speedup_max > 0) && filter->created_from_unix_s == 0 &&
-           filter->created_to_unix_s == 0;
+    return filter->kernel == NULL && filter->device == NULL && filter->strategy == NULL && filter->tool_version == NULL && filter->fn == NULL &&
+           filter->effort_min == 0 && filter->effort_max == 0 && !(filter->speedup_min > 0) && !(filter->speedup_max > 0) &&
+           filter->created_after == 0 && filter->created_before == 0;
 }
 
-/* Does the hexadecimal id begin with the pattern?  Short patterns are names, even those that could be digits, such as "face". */
+/* Does the hexadecimal id begin with the pattern? */
 static bool matches_id(const char *pattern, const uint8_t id[16]) {
     size_t length = strlen(pattern);
     hone__hash hash;
@@ -76,15 +69,24 @@ static bool passes_numbers(const hone_filter *filter, const hone__entry *entry) 
         return false;
     if (filter->speedup_max > 0 && !(speedup <= filter->speedup_max))
         return false;
-    if (filter->created_from_unix_s != 0 && entry->created_unix_s < filter->created_from_unix_s)
+    if ((uint32_t)entry->effort < filter->effort_min || (filter->effort_max != 0 && (uint32_t)entry->effort > filter->effort_max))
         return false;
-    return filter->created_to_unix_s == 0 || entry->created_unix_s <= filter->created_to_unix_s;
+    if (filter->created_after != 0 && entry->created_unix_s < filter->created_after)
+        return false;
+    return filter->created_before == 0 || entry->created_unix_s < filter->created_before;
+}
+
+static bool passes_function(const hone_filter *filter, const hone__entry *entry) {
+    hone__buf buf;
+    hone__buf_init(&buf, HONE_LIMIT_RECORD_BYTES * 2);
+    hone__entry_print(&buf, entry);
+    bool passes = buf.status == HONE_OK && filter->fn(buf.data, filter->user) == 0;
+    hone__buf_free(&buf);
+    return passes;
 }
 
 bool hone__filter_passes(const hone_filter *filter, const hone__entry *entry) {
     if (!passes_numbers(filter, entry))
-        return false;
-    if (filter->effort != NULL && strcmp(filter->effort, hone__effort_name(entry->effort)) != 0)
         return false;
     if (filter->strategy != NULL && !matches(filter->strategy, entry->strategy))
         return false;
@@ -92,5 +94,7 @@ bool hone__filter_passes(const hone_filter *filter, const hone__entry *entry) {
         return false;
     if (filter->kernel != NULL && !matches(filter->kernel, entry->kernel_name) && !matches_id(filter->kernel, entry->key.kernel))
         return false;
-    return filter->device == NULL || matches_device(filter->device, entry);
+    if (filter->device != NULL && !matches_device(filter->device, entry))
+        return false;
+    return filter->fn == NULL || passes_function(filter, entry);
 }
