@@ -380,17 +380,71 @@ typedef struct hone_work_options {
     uint32_t struct_size;
     uint32_t dry_run;             /* 1: change nothing, and report what would be done */
     uint32_t strict;              /* 1: the first rejected record ends the call */
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
     const hone_filter *filter;    /* NULL: every entry */
+    const hone_pack_options *pack; /* how packs are opened; NULL: unsigned ones too */
+    uint64_t keep_s;              /* hone_cache_gc: what is younger than this stays; 0: 30 days */
     hone_count_fn *progress;      /* NULL: none; records looked at.  What was written before a cancel is complete and stays */
     hone_line_fn *line;           /* NULL: none; what the call tells one by one, as JSON.  A non-zero return cancels */
-    void *user;                   /* for both */
-    uint64_t keep_s;              /* hone_cache_gc: what is younger than this stays; 0: 30 days */
+    void *user;                   /* of progress and line */
 } hone_work_options;
-#define HONE_WORK_OPTIONS_INIT {sizeof(hone_work_options), 0, 0, NULL, NULL, NULL, NULL, 0}
+#define HONE_WORK_OPTIONS_INIT {sizeof(hone_work_options), 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL}
+
+/* Where a call takes a path of a cache or a pack, the file's first bytes tell which it is; NULL is the default cache (hone_cache_open).  Each
+ * returns its report as JSON through `report` (MAY be NULL; else hone_free), blocks on files, and needs memory that does not grow with the
+ * number of entries.  Errors besides those that are named: HONE_E_NOTFOUND, HONE_E_PERM, HONE_E_UNSAFE, HONE_E_CORRUPT (a file as a whole), HONE_E_VERSION,
+ * HONE_E_IO, HONE_E_NOSPACE, HONE_E_CANCELLED, HONE_E_ARG, HONE_E_NOMEM. */
+
+/** Each entry of a cache or pack, in key order, to `line` (spec/json.md, "entry").  Uses filter, pack, progress.  *report: "list" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_list(char **report, const char *path, const hone_work_options *options, hone_error *err);
+/** What hone_cache_show and hone_cache_stats say, of a pack.  `options` MAY be NULL.  Errors besides: HONE_E_ARG also when it is a cache. */
+HONE_API HONE_NODISCARD hone_status hone_pack_show(char **json, const char *path, const char *key, const hone_pack_options *options, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_pack_stats(char **json, const char *path, const hone_pack_options *options, hone_error *err);
+/** Is the file a pack, by its first bytes?  1 or 0; 0 also when it cannot be read. */
+HONE_API int hone_is_pack(const char *path);
+
+/** Write every entry and kernel of a cache or pack as JSON lines (spec/dump.md), without loss, sorted: the same content gives the same bytes.
+ *  To the file `out_path`, which appears whole or not at all; NULL: line by line to `line`.  Uses force, filter, pack, progress.  The journal,
+ *  claims and counters are not in it.  *report: "dump" in spec/json.md.  Errors besides: HONE_E_EXISTS. */
+HONE_API HONE_NODISCARD hone_status hone_dump(char **report, const char *path, const char *out_path, const hone_work_options *options,
+                                              hone_error *err);
+
+/** Read JSON lines of hone_dump from an open file (`fd` stays open) into a cache; of two entries of one key the better evidence stays.  Lines
+ *  that are refused go to `line` with their number and reason, and the others are taken, unless `strict`.  `label` names the input in messages.
+ *  With dry_run `cache` MAY be NULL: an empty one.  Uses dry_run, strict, filter, progress (bytes).  *report: "load" in spec/json.md.  Stores in
+ *  batches: what was stored before a failure stays, and loading again goes on.  Errors besides: HONE_E_JSON (no dump; with strict, a line that is
+ *  none), HONE_E_BUSY, HONE_E_FULL. */
+HONE_API HONE_NODISCARD hone_status hone_load(char **report, hone_cache *cache, int fd, const char *label, const hone_work_options *options,
+                                              hone_error *err);
+
+/** Compare two caches or packs.  `line` gets each difference (spec/json.md, "diff": gained, lost, changed, with times), in key order.  Uses filter, pack,
+ *  progress.  *different (MAY be NULL): 1 when there is any.  *report: totals. */
+HONE_API HONE_NODISCARD hone_status hone_diff(char **report, int *different, const char *path_a, const char *path_b,
+                                              const hone_work_options *options, hone_error *err);
+
+/** Check a cache or pack from its first to its last byte: pages, order, every record.  Damage is no failure of the call: *sound (MAY be NULL) is 0
+ *  then, the report says what was found, and `line` gets each damaged record of a cache.  A cache file that somebody else may be damaging right now
+ *  can take the process down (LMDB maps it): a program that must stay up calls this in a child process, as `hone verify` does.  Uses pack (its
+ *  `trust` makes the signature count, too), progress.  *report: "verify" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_verify(char **report, int *sound, const char *path, const hone_work_options *options, hone_error *err);
+
+typedef struct hone_embed_options {
+    uint32_t struct_size;
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
+    const char *format;           /* "c-header" or "object" */
+    const char *symbol;           /* a C identifier; NULL: "hone_pack" */
+    const char *machine;          /* of an object: "x86-64" or "aarch64"; NULL: this machine's */
+} hone_embed_options;
+#define HONE_EMBED_OPTIONS_INIT {sizeof(hone_embed_options), 0, NULL, NULL, NULL}
+
+/** Make a file of a pack that is compiled or linked into a program, which then opens the pack from memory (hone_cache_add_pack_memory).
+ *  "c-header": defines `static const unsigned char SYMBOL[]` and the accessor `SYMBOL_bytes(&count)`.  "object": an ELF relocatable object with the
+ *  hidden symbols `const unsigned char SYMBOL[]` and `const uint64_t SYMBOL_size`; no compiler or assembler is needed.  The pack is verified first.
+ *  The same pack gives the same bytes. */
+HONE_API HONE_NODISCARD hone_status hone_embed(const char *pack_path, const char *out_path, const hone_embed_options *options, hone_error *err);
 
 /** Remove the entries that the filter lets pass; an empty filter is refused (HONE_E_ARG).  Entries that are replaced meanwhile stay.  Uses
- *  dry_run, filter, progress; `line` gets each entry (spec/json.md, "entry") before it goes.  *report (hone_free; MAY be NULL): "prune" in
- *  spec/json.md.  Writes in batches, each a transaction of its own; other processes go on meanwhile.  Errors: those of storing. */
+ *  dry_run, filter, progress; `line` gets each entry (spec/json.md, "entry") before it goes.  *report: "prune" in spec/json.md.  Writes in batches, each a transaction of its own; other processes go on meanwhile.  Errors: those of storing. */
 HONE_API HONE_NODISCARD hone_status hone_cache_prune(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
 
 /** Remove what nobody needs any more: the journal of tunings that ended, or were begun anew, more than `keep_s` ago; failures and claims

@@ -5,6 +5,7 @@
 #include "slot.h"
 #include "status.h"
 #include "store.h"
+#include "upkeep.h"
 
 #include <stdio.h>
 #include <unistd.h>

@@ -84,7 +84,6 @@ hone_status hone__store_reopen(hone__store *store, hone_error *err);
 bool hone__store_replaced(const hone__store *store);
 
 /* ---- paths and trust (store_path.c) ---- */
-hone_status hone__cache_default_path(char **out, hone_error *err);
 /* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner, mode and filesystem. */
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
 /* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */

@@ -4,6 +4,7 @@
 #include "file.h"
 #include "status.h"
 #include "store.h"
+#include "upkeep.h"
 
 #include <errno.h>
 #include <fcntl.h>
