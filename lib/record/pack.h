@@ -17,14 +17,17 @@ typedef struct hone__pack hone__pack;
  * A file is never mapped: whoever can shorten it could kill us with SIGBUS.  Its pages are read (pread) into private memory when they are
  * first needed, verified once, and searched in place from then on.  A file that changes or shrinks while it is open gives HONE_E_CORRUPT.
  *
- * Opening reads and checks the header only, O(1).  `options` MAY be NULL (hone.h, hone_pack_options): with require_signature the file is
- * read whole, at most memory_bytes_max bytes, and what was verified is what is used.
+ * Opening reads and checks the header only, O(1).  `options` MAY be NULL (hone.h, hone_pack_options); require_signature is refused here
+ * (HONE_E_UNSUPPORTED): hone__layer_open (lib/cache/layer.h) knows signatures, and is what everybody outside this room opens packs with.
  * HONE_E_NOTFOUND, HONE_E_PERM, HONE_E_IO, HONE_E_CORRUPT, HONE_E_VERSION (a newer format), HONE_E_UNSAFE (signature), HONE_E_LIMIT,
  * HONE_E_NOMEM, HONE_E_ARG. */
 hone_status hone__pack_open(hone__pack **out, const char *path, const hone_pack_options *options, hone_error *err);
 /* The bytes MUST live as long as the pack; they are not copied.  `name` is what messages and answers call it. */
 hone_status hone__pack_open_memory(hone__pack **out, const char *name, const void *bytes, size_t count, const hone_pack_options *options,
                                    hone_error *err);
+/* From hone__alloc; freed with the pack.  For bytes that were read and verified as a whole. */
+void hone__pack_own(hone__pack *pack, void *bytes);
+void hone__pack_set_signer(hone__pack *pack, const char signer[33]);
 void hone__pack_close(hone__pack *pack);
 /* Does the file begin as packs do?  False also when it cannot be read. */
 bool hone__pack_probe(const char *path);
@@ -78,10 +81,11 @@ hone_status hone__pack_get_kernel(const hone__pack *pack, const uint8_t id[16], 
 typedef struct hone__source hone__source;
 struct hone__source {
     const char *name;            /* for reports: a path */
-    /* The next entry, checked; HONE_E_NOTFOUND at the end.  HONE_E_CORRUPT and HONE_E_VERSION reject one entry: *reason (static text) says
-     * why, the slot is set if it is known, and the walk goes on with the next call.  Other codes end it. */
+    /* The next entry, checked; HONE_E_NOTFOUND at the end.  A failure that sets *reason (static text; else it is NULL) rejects one entry, whose
+     * slot is set, and the walk goes on with the next call.  Any other failure ends it. */
     hone_status (*next)(hone__source *source, hone__item *item, const char **reason, hone_error *err);
-    /* The next kernel in ascending order of ids (owned by the caller: hone__kernel_info_clear); HONE_E_NOTFOUND at the end.  Rejections as above. */
+    /* The next kernel in ascending order of ids (the caller's: hone__kernel_info_clear); HONE_E_NOTFOUND at the end.  Rejections as above.  After
+     * the last entry only. */
     hone_status (*next_kernel)(hone__source *source, hone__kernel_info *info, const char **reason, hone_error *err);
     void (*close)(hone__source *source);
     uint64_t entries;            /* how many to expect, for progress; 0 unknown */
