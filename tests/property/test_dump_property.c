@@ -182,6 +182,7 @@ static void test_dump_property__bent_lines(void **state) {
 }
 
 int main(void) {
+    use_memory_folder();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dump_property__entries_come_back),
         cmocka_unit_test(test_dump_property__kernels_come_back),

@@ -340,6 +340,7 @@ static void test_load__diff(void **state) {
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 int main(void) {
+    use_memory_folder();
     const struct CMUnitTest tests[] = {
         T(test_load__round_trip),
         T(test_load__better_evidence_stays),
