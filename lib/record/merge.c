@@ -138,10 +138,8 @@ typedef struct candidates {
 /* With a base: only those that changed the slot, if any did.  *removed: nobody did, and somebody removed it. */
 static hone_status apply_base(const merging *m, const candidates *all, bool *is_changed, bool *removed) {
     bool any = false;
-    uint32_t wanted = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         int order = 1;
-        wanted += all->at[i]->wanted;
         if (all->base != NULL)
             HONE_TRY(compare(all->at[i], all->base, &order));
         is_changed[all->at[i]->index] = order != 0;
@@ -150,7 +148,6 @@ static hone_status apply_base(const merging *m, const candidates *all, bool *is_
     for (uint32_t i = 0; !any && i < all->count; i++)
         is_changed[all->at[i]->index] = true; /* unchanged everywhere: all are the same */
     *removed = m->options->base != NULL && all->base != NULL && !any && all->count < m->count;
-    (void)wanted;
     return HONE_OK;
 }
 
@@ -214,7 +211,7 @@ static hone_status merge_slot(merging *m, const candidates *all, bool *is_change
     if (!removed)
         HONE_TRY(choose(m, all, is_changed, &chosen));
     HONE_TRY(tell_all(m, all, chosen, removed));
-    return chosen == NULL ? HONE_OK : m->sink->put(m->sink->sink, &chosen->item, m->err);
+    return chosen == NULL ? HONE_OK : m->sink->put(m->sink->sink, &chosen->item, &chosen->view, m->err);
 }
 
 /* ---- entries ---- */
@@ -348,8 +345,8 @@ hone_status hone__merge_run(hone__source *const *source, uint32_t source_count, 
     return status;
 }
 
-static hone_status put_in_pack(void *sink, const hone__item *item, hone_error *err) {
-    return hone__pack_writer_add(sink, item, err);
+static hone_status put_in_pack(void *sink, const hone__item *item, const hone__view *view, hone_error *err) {
+    return hone__pack_writer_add_view(sink, item, view, err);
 }
 
 static hone_status put_kernel_in_pack(void *sink, const hone__kernel_info *info, hone_error *err) {

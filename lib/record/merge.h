@@ -36,9 +36,10 @@ typedef struct hone__merge_options {
     void *user;
 } hone__merge_options;
 
+struct hone__view; /* pack_format.h */
 /* Where the result goes.  `put` returns HONE_OK to go on. */
 typedef struct hone__merge_sink {
-    hone_status (*put)(void *sink, const hone__item *item, hone_error *err);
+    hone_status (*put)(void *sink, const hone__item *item, const struct hone__view *view, hone_error *err); /* the view of the item: it is sound */
     hone_status (*put_kernel)(void *sink, const hone__kernel_info *info, hone_error *err); /* in id order, after all entries */
     void *sink;
 } hone__merge_sink;

@@ -212,6 +212,9 @@ static inline bool hone__view_is_pattern(const hone__view *view, uint32_t text) 
 /* The record of a cache (frame and all) from a view of either kind. */
 hone_status hone__view_record(hone__buf *buf, const hone__view *view, const uint8_t slot[HONE_SLOT_BYTES]);
 
+/* hone__pack_writer_add with the view of a sound item. */
+hone_status hone__pack_writer_add_view(hone__pack_writer *writer, const hone__item *item, const hone__view *view, hone_error *err);
+
 /* What hone__entry_compare looks at first. */
 typedef struct hone__rank {
     bool valid;

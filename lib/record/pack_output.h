@@ -45,19 +45,19 @@ hone_status hone__table_add(hone__table_writer *table, const uint8_t item[PACK_I
 hone_status hone__table_end(hone__table_writer *table, hone__output *out, hone_error *err);
 void hone__table_free(hone__table_writer *table);
 
-/* ---- strings (pack_intern.c) ---- */
-typedef struct hone__intern {
+/* ---- strings (pack_dictionary.c) ---- */
+typedef struct hone__dictionary {
     hone__buf bytes;              /* one after the other */
     uint32_t count;
     uint32_t *offset;             /* of each; room for HONE_PACK_STRINGS_MAX + 1, grown on demand */
     uint64_t *checksum;
     uint32_t *slot;               /* open hash table: reference or 0 */
     uint32_t slots, room;
-} hone__intern;
+} hone__dictionary;
 
-void hone__intern_init(hone__intern *strings);
+void hone__dictionary_init(hone__dictionary *strings);
 /* The reference of a string, new or old; REFERENCE_INLINE when there is no room.  HONE_E_NOMEM. */
-hone_status hone__intern_add(hone__intern *strings, const void *bytes, size_t count, uint32_t *reference);
-void hone__intern_free(hone__intern *strings);
+hone_status hone__dictionary_add(hone__dictionary *strings, const void *bytes, size_t count, uint32_t *reference);
+void hone__dictionary_free(hone__dictionary *strings);
 
 #endif

@@ -14,7 +14,7 @@ typedef struct remap {
 
 struct hone__pack_writer {
     hone__output out;
-    hone__intern strings;
+    hone__dictionary strings;
     hone__table_writer index, groups, kernels;
     hone__buf kernel_bytes;       /* one kernel at a time */
     hone__buf record, tail, pattern, expanded;
@@ -34,7 +34,7 @@ hone_status hone__pack_writer_open(hone__pack_writer **out, const char *path, co
     hone__pack_writer *writer = hone__alloc(sizeof *writer);
     if (writer == NULL)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to write a pack");
-    hone__intern_init(&writer->strings);
+    hone__dictionary_init(&writer->strings);
     hone__table_begin(&writer->index, PACK_INDEX, discard);
     hone__table_begin(&writer->groups, PACK_GROUPS, discard);
     hone__table_begin(&writer->kernels, PACK_KERNELS, discard);
@@ -57,7 +57,7 @@ void hone__pack_writer_abort(hone__pack_writer *writer) {
     if (writer == NULL)
         return;
     hone__output_close(&writer->out);
-    hone__intern_free(&writer->strings);
+    hone__dictionary_free(&writer->strings);
     hone__table_free(&writer->index);
     hone__table_free(&writer->groups);
     hone__table_free(&writer->kernels);
@@ -122,7 +122,7 @@ static hone_status remap_record(hone__pack_writer *writer, const hone__view *vie
             return HONE_OK;
         uint32_t *mine = &map->reference[text->reference - 1];
         if (*mine == 0)
-            HONE_TRY(hone__intern_add(&writer->strings, text->text->data, text->text->length, mine));
+            HONE_TRY(hone__dictionary_add(&writer->strings, text->text->data, text->text->length, mine));
         if (*mine == REFERENCE_INLINE)
             return HONE_OK;
         pack_put32((uint8_t *)writer->record.data + reference_place(t, view->alternatives), *mine);
@@ -144,10 +144,10 @@ static hone_status add_text(hone__pack_writer *writer, const hone__view *view, u
         hone__buf_clear(&writer->pattern);
         if (hone__pattern_split((const char *)text->bytes, text->length, &writer->pattern, &writer->tail)) {
             HONE_TRY(writer->pattern.status);
-            HONE_TRY(hone__intern_add(&writer->strings, writer->pattern.data, writer->pattern.length, reference));
+            HONE_TRY(hone__dictionary_add(&writer->strings, writer->pattern.data, writer->pattern.length, reference));
         }
     } else {
-        HONE_TRY(hone__intern_add(&writer->strings, text->bytes, text->length, reference));
+        HONE_TRY(hone__dictionary_add(&writer->strings, text->bytes, text->length, reference));
     }
     if (*reference == REFERENCE_INLINE && writer->tail.status == HONE_OK) {
         writer->tail.length = start; /* without the values */
@@ -202,33 +202,41 @@ static hone_status put_record(hone__pack_writer *writer, const uint8_t slot[HONE
     return HONE_OK;
 }
 
-static hone_status make_record(hone__pack_writer *writer, const hone__item *item, uint8_t checksums[8 * REFERENCES_MAX], size_t *count) {
-    hone__view view;
-    HONE_TRY(hone__view_make(&view, item));
+static hone_status make_record(hone__pack_writer *writer, const hone__item *item, const hone__view *view, uint8_t checksums[8 * REFERENCES_MAX],
+                               size_t *count) {
     if (item->kind == HONE_ITEM_RECORD)
-        return pack_record(writer, &view, checksums, count);
+        return pack_record(writer, view, checksums, count);
     bool done;
-    HONE_TRY(remap_record(writer, &view, item, checksums, count, &done));
+    HONE_TRY(remap_record(writer, view, item, checksums, count, &done));
     if (done)
         return HONE_OK;
+    hone__view unpacked;
     hone__item record = {.kind = HONE_ITEM_RECORD};
     memcpy(record.slot, item->slot, HONE_SLOT_BYTES);
     hone__buf_clear(&writer->expanded);
-    HONE_TRY(hone__view_record(&writer->expanded, &view, item->slot));
+    HONE_TRY(hone__view_record(&writer->expanded, view, item->slot));
     record.bytes = (const uint8_t *)writer->expanded.data;
     record.count = writer->expanded.length;
-    HONE_TRY(hone__view_make(&view, &record));
-    return pack_record(writer, &view, checksums, count);
+    HONE_TRY(hone__view_make(&unpacked, &record));
+    return pack_record(writer, &unpacked, checksums, count);
 }
 
 hone_status hone__pack_writer_add(hone__pack_writer *writer, const hone__item *item, hone_error *err) {
+    hone__view view;
+    hone_status status = hone__view_make(&view, item);
+    if (status != HONE_OK)
+        return hone__fail(err, status, "pack", "cannot pack an entry: it is %s", status == HONE_E_VERSION ? "of a newer Hone" : "damaged");
+    return hone__pack_writer_add_view(writer, item, &view, err);
+}
+
+hone_status hone__pack_writer_add_view(hone__pack_writer *writer, const hone__item *item, const hone__view *view, hone_error *err) {
     if (writer->failed != HONE_OK)
         return hone__fail(err, writer->failed, "pack", "writing this pack has failed before");
     if (writer->entries_done || (writer->entries > 0 && memcmp(writer->last, item->slot, HONE_SLOT_BYTES) >= 0))
         return hone__fail(err, HONE_E_ARG, "pack", "entries must be added in ascending order, each once, and before kernels");
     uint8_t checksums[8 * REFERENCES_MAX];
     size_t count;
-    hone_status status = make_record(writer, item, checksums, &count);
+    hone_status status = make_record(writer, item, view, checksums, &count);
     if (status != HONE_OK) {
         (void)hone__fail(err, status, "pack", "cannot pack an entry: %s", hone_status_text(status));
     } else {
@@ -272,7 +280,7 @@ static hone_status end_section(hone__pack_writer *writer, int section, hone_erro
 }
 
 static hone_status put_strings(hone__pack_writer *writer, hone_error *err) {
-    const hone__intern *strings = &writer->strings;
+    const hone__dictionary *strings = &writer->strings;
     hone__table_writer *table = hone__alloc(sizeof *table);
     if (table == NULL)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to write a pack");

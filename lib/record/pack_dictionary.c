@@ -1,33 +1,33 @@
-/* pack_intern.c: strings kept once, in the order of their first mention, within the bounds of spec/pack.md section 4. */
+/* pack_dictionary.c: strings kept once, in the order of their first mention, within the bounds of spec/pack.md section 4. */
 #include "alloc.h"
 #include "pack_output.h"
 
-void hone__intern_init(hone__intern *strings) {
-    *strings = (hone__intern){.count = 0};
+void hone__dictionary_init(hone__dictionary *strings) {
+    *strings = (hone__dictionary){.count = 0};
     hone__buf_init(&strings->bytes, HONE_PACK_STRING_BYTES_MAX);
 }
 
-void hone__intern_free(hone__intern *strings) {
+void hone__dictionary_free(hone__dictionary *strings) {
     hone__buf_free(&strings->bytes);
     hone__free(strings->offset);
     hone__free(strings->checksum);
     hone__free(strings->slot);
-    hone__intern_init(strings);
+    hone__dictionary_init(strings);
 }
 
-static uint32_t length_of(const hone__intern *strings, uint32_t number) {
+static uint32_t length_of(const hone__dictionary *strings, uint32_t number) {
     uint32_t end = number + 1 < strings->count ? strings->offset[number + 1] : (uint32_t)strings->bytes.length;
     return end - strings->offset[number];
 }
 
-static void insert(hone__intern *strings, uint64_t hash, uint32_t reference) {
+static void insert(hone__dictionary *strings, uint64_t hash, uint32_t reference) {
     uint32_t mask = strings->slots - 1, at = (uint32_t)hash & mask;
     while (strings->slot[at] != 0)
         at = (at + 1) & mask;
     strings->slot[at] = reference;
 }
 
-static hone_status grow(hone__intern *strings) {
+static hone_status grow(hone__dictionary *strings) {
     uint32_t room = strings->room == 0 ? 64 : strings->room * 2;
     uint32_t *offset = hone__realloc(strings->offset, room * sizeof *offset);
     if (offset != NULL)
@@ -49,7 +49,7 @@ static hone_status grow(hone__intern *strings) {
     return HONE_OK;
 }
 
-hone_status hone__intern_add(hone__intern *strings, const void *bytes, size_t count, uint32_t *reference) {
+hone_status hone__dictionary_add(hone__dictionary *strings, const void *bytes, size_t count, uint32_t *reference) {
     uint64_t hash = hone__pack_checksum(bytes, count, 0);
     uint32_t mask = strings->slots - 1;
     for (uint32_t at = (uint32_t)hash & mask; strings->slots > 0 && strings->slot[at] != 0; at = (at + 1) & mask) {
