@@ -447,8 +447,8 @@ HONE_API HONE_NODISCARD hone_status hone_embed(const char *pack_path, const char
  *  dry_run, filter, progress; `line` gets each entry (spec/json.md, "entry") before it goes.  *report: "prune" in spec/json.md.  Writes in batches, each a transaction of its own; other processes go on meanwhile.  Errors: those of storing. */
 HONE_API HONE_NODISCARD hone_status hone_cache_prune(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
 
-/** Remove what nobody needs any more: the journal of tunings that ended, or were begun anew, more than `keep_s` ago; failures and claims
- *  that have expired; kernels without entries and journal (none while a key is being tuned); and beside the file PATH.corrupt-* and leftovers of
+/** Remove what nobody needs any more: the journal of tunings that began more than `keep_s` ago and have ended, or were begun anew; failures
+ *  and claims that have expired; kernels without entries (none while a key is being tuned); and beside the file PATH.corrupt-* and leftovers of
  *  writers that died, older than `keep_s`.  No entry goes.  Uses dry_run, progress, keep_s.  *report: "gc" in spec/json.md. */
 HONE_API HONE_NODISCARD hone_status hone_cache_gc(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
 

@@ -159,7 +159,7 @@ static bool session_is_waste(hone__txn *txn, const uint8_t session[SESSION_BYTES
         return true; /* without its head nobody finds it */
     if (status != HONE_OK)
         return false; /* a newer Hone's */
-    bool old = head.started_unix_s + (int64_t)(head.seconds < 1e9 ? head.seconds : 1e9) < by->before;
+    bool old = head.started_unix_s < by->before;
     bool over = head.done || has_later_session(txn, session);
     hone__session_clear(&head);
     return old && over;
