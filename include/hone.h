@@ -220,6 +220,7 @@ typedef struct hone_cache_options {
 HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache_options *options,
                                                     hone_error *err);
 HONE_API void hone_cache_close(hone_cache *cache);
+/** The file's path; "" for a cache of packs only. */
 HONE_API const char *hone_cache_path(const hone_cache *cache);
 
 typedef enum hone_match {

@@ -5,7 +5,6 @@
 #include "slot.h"
 #include "status.h"
 #include "store.h"
-#include "upkeep.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -55,6 +54,18 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     return HONE_OK;
 }
 
+hone_status hone_cache_new(hone_cache **out, hone_error *err) {
+    if (out == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_new: out is NULL");
+    hone_cache *cache = *out = hone__alloc(sizeof *cache);
+    if (cache == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "cache", "no memory for a cache");
+    cache->pid = getpid();
+    cache->read_only = true;
+    cache->token = make_token(cache);
+    return HONE_OK;
+}
+
 static hone_status nothing(hone__txn *txn, void *user, hone_error *err) {
     (void)txn;
     (void)user;
@@ -68,15 +79,19 @@ void hone_cache_close(hone_cache *cache) {
     if (cache->pid == getpid()) { /* in a forked child the environment is the parent's: leave it alone */
         if (atomic_load(&cache->claims) > 0)
             hone__claims_drop_all(cache);
-        if (!cache->read_only && hone__counters_pending(cache->store))
+        if (cache->store != NULL && !cache->read_only && hone__counters_pending(cache->store))
             (void)hone__store_write(cache, nothing, NULL, NULL);
-        hone__store_release(cache->store);
+        if (cache->store != NULL)
+            hone__store_release(cache->store);
     }
+    for (uint32_t i = 0; i < cache->pack_count; i++)
+        hone__pack_close(cache->pack[i]);
+    hone__free(cache->pack);
     hone__free(cache);
 }
 
 const char *hone_cache_path(const hone_cache *cache) {
-    return cache == NULL ? NULL : cache->store->path;
+    return cache == NULL ? NULL : cache->store == NULL ? "" : cache->store->path;
 }
 
 /* ---- entries ---- */

@@ -7,6 +7,9 @@
 
 /* hone_cache_open, _close, _path, _each, _show, _stats are here too (hone.h). */
 
+/* Where the cache is when nobody names one (store_path.c); hone__free. */
+hone_status hone__cache_default_path(char **out, hone_error *err);
+
 /* ---- entries ---- */
 /* HONE_E_NOTFOUND is a miss; HONE_E_CORRUPT a miss with a reason (counted). */
 hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
@@ -30,27 +33,6 @@ hone_status hone__cache_join(hone_cache *cache, const hone__entry *entry, uint32
  * `max` bounds it.  Damaged ones are skipped and counted. */
 hone_status hone__cache_of_kernel(const hone_cache *cache, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,
                                   uint32_t *count, hone_error *err);
-
-/* ---- every entry (entry_walk.c) ----
- * In slot order, for who pulls; memory does not grow with their number, and no transaction is open between two calls. */
-typedef struct hone__entry_walk hone__entry_walk;
-hone_status hone__entry_walk_open(hone__entry_walk **out, const hone_cache *cache, hone_error *err);
-/* The next one, which belongs to the walk and lives until the next call; HONE_E_NOTFOUND at the end. */
-hone_status hone__entry_walk_next(hone__entry_walk *walk, const hone__entry **out, hone_error *err);
-/* What the entry of the last call looks like in the file: enough to see later whether it is still that one. */
-typedef struct hone__raw_record {
-    uint8_t checksum[16];
-    uint64_t bytes;
-} hone__raw_record;
-hone__raw_record hone__entry_walk_raw(const hone__entry_walk *walk);
-/* Records left out so far: damaged ones, and those of a newer Hone. */
-uint64_t hone__entry_walk_damaged(const hone__entry_walk *walk);
-uint64_t hone__entry_walk_newer(const hone__entry_walk *walk);
-void hone__entry_walk_close(hone__entry_walk *walk);
-hone_status hone__cache_count_entries(const hone_cache *cache, uint64_t *count, hone_error *err);
-/* The kernel with the least id above `after` (16 bytes; NULL: the first one); HONE_E_NOTFOUND at the end.  Damaged ones are left out and
- * added to *damaged. */
-hone_status hone__cache_next_kernel(const hone_cache *cache, const uint8_t *after, hone__kernel_info *out, uint64_t *damaged, hone_error *err);
 
 /* ---- journal ----
  * A session of a key is one tuning; it is identified by the key and a number.  Trials and exchanges are appended to it. */

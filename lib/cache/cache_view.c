@@ -1,6 +1,7 @@
 /* cache_view.c: looking into a cache from outside: every entry, one entry with all that is known of it, counts. */
 #define _GNU_SOURCE
 #include "alloc.h"
+#include "exchange.h"
 #include "slot.h"
 #include "status.h"
 #include "store.h"
@@ -15,15 +16,35 @@ enum { SHOW_BYTES = 64 << 20 };
 /* Calls `visit` for every entry with no transaction open; a non-zero return stops. */
 static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__entry *entry, void *user), void *user, uint64_t *damaged,
                               hone_error *err) {
-    hone__entry_walk *walk;
-    const hone__entry *entry;
-    HONE_TRY(hone__entry_walk_open(&walk, cache, err));
-    hone_status status = hone__entry_walk_next(walk, &entry, err);
-    while (status == HONE_OK && visit(entry, user) == 0)
-        status = hone__entry_walk_next(walk, &entry, err);
+    if (cache->store == NULL) { /* packs only: no entry of its own */
+        if (damaged != NULL)
+            *damaged = 0;
+        return HONE_OK;
+    }
+    hone__source *source;
+    uint64_t bad = 0;
+    HONE_TRY(hone__cache_source(&source, cache, err));
+    hone_status status;
+    bool stopped = false;
+    do {
+        hone__item item;
+        hone__entry entry;
+        const char *reason;
+        status = source->next(source, &item, &reason, err);
+        if (status == HONE_OK)
+            status = hone__item_decode(&entry, &item);
+        bool left_out = status == HONE_E_CORRUPT || status == HONE_E_VERSION;
+        bad += left_out;
+        if (status == HONE_OK) {
+            stopped = visit(&entry, user) != 0;
+            hone__entry_clear(&entry);
+        } else if (left_out) {
+            status = HONE_OK;
+        }
+    } while (status == HONE_OK && !stopped);
+    hone__source_close(source);
     if (damaged != NULL)
-        *damaged = hone__entry_walk_damaged(walk) + hone__entry_walk_newer(walk);
-    hone__entry_walk_close(walk);
+        *damaged = bad;
     return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 

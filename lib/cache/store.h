@@ -4,6 +4,7 @@
 
 #include "cache.h"
 #include "layout.h"
+#include "pack.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -58,12 +59,14 @@ typedef struct hone__store {
 } hone__store;
 
 struct hone_cache {
-    hone__store *store;
+    hone__store *store;                /* NULL: packs only */
     pid_t pid;
     bool read_only;
     uint32_t wait_ms;
     uint64_t token;                    /* tells this handle's claims from those of others in the process */
     atomic_uint claims;                /* taken and not dropped */
+    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
+    uint32_t pack_count;
 };
 
 typedef struct hone__txn {
@@ -123,6 +126,8 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
 hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
+/* For a slot above all others in the table; else HONE_E_EXISTS. */
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
 /* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);

@@ -4,7 +4,6 @@
 #include "file.h"
 #include "status.h"
 #include "store.h"
-#include "upkeep.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -17,12 +17,14 @@ hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
     if (cache == NULL)
         return hone__fail(err, HONE_E_ARG, "cache", "no cache was given");
     if (cache->pid != getpid())
-        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", cache->store->path);
+        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", hone_cache_path(cache));
     return HONE_OK;
 }
 
 hone_status hone__cache_writable(const hone_cache *cache, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
+    if (cache->store == NULL)
+        return hone__fail(err, HONE_E_PERM, "cache", "this cache has packs only, and no file to write to");
     if (cache->read_only)
         return hone__fail(err, HONE_E_PERM, "cache", "%s was opened read-only", cache->store->path);
     return HONE_OK;
@@ -111,6 +113,8 @@ static void follow_file(const hone_cache *cache) {
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
+    if (store == NULL)
+        return hone__fail(err, HONE_E_NOTFOUND, "cache", "this cache has packs only, and no file of its own");
     follow_file(cache);
     int rc = 0;
     for (int i = 0; i < RETRIES; i++) {
@@ -231,6 +235,11 @@ hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
     MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
     return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, 0));
+}
+
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
+    MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, MDB_APPEND));
 }
 
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot) {

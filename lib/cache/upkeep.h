@@ -21,8 +21,6 @@ hone_status hone__work_line(hone__work *work, const hone__buf *line, hone_error 
 /* Hand the report over.  `report` MAY be NULL.  A status that is a failure is passed on, and then there is no report. */
 hone_status hone__work_end(char **report, hone__buf *buf, hone_status status, hone_error *err);
 
-/* Where the cache is when nobody names one (store_path.c); hone__free. */
-hone_status hone__cache_default_path(char **out, hone_error *err);
 /* Check a cache file (cache_verify.c): its pages, then every record.  Appends the report ("verify" in spec/json.md) to `buf`; *sound: nothing was
  * damaged.  Damage is no failure of the call. */
 hone_status hone__cache_verify(hone__buf *buf, const char *path, hone__work *work, bool *sound, hone_error *err);

@@ -73,8 +73,8 @@ static hone_status dump_all(dumping *d) {
     hone__buf_clear(&d->line);
     hone__buf_printf(&d->line, "{\"type\":\"hone dump\",\"reader\":%u,\"writer\":%u}", HONE_DUMP_VERSION, HONE_DUMP_VERSION);
     HONE_TRY(put_line(d));
-    HONE_TRY(dump_kernels(d));
     HONE_TRY(dump_entries(d));
+    HONE_TRY(dump_kernels(d));
     hone__buf_clear(&d->line);
     hone__buf_printf(&d->line, "{\"type\":\"end\",\"kernels\":%llu,\"entries\":%llu}", (unsigned long long)d->kernels, (unsigned long long)d->entries);
     return put_line(d);

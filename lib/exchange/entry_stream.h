@@ -2,23 +2,18 @@
 #ifndef HONE_ENTRY_STREAM_H
 #define HONE_ENTRY_STREAM_H
 
-#include "cache.h"
-#include "pack.h"
+#include "exchange.h"
 
 typedef struct hone__stream {
-    bool is_pack;
     const char *path;         /* as opened */
     uint64_t total;           /* entries to expect; 0 unknown */
     uint64_t damaged, newer;  /* records left out so far */
-    /* the rest is entry_stream.c's */
-    hone_cache *cache;
-    hone__entry_walk *walk;
-    hone__pack *pack;
-    hone__source *source;
-    hone__entry entry;        /* of a pack: the one that was handed out */
-    uint8_t kernel[16];       /* of a cache: the last one */
-    bool kernels_begun;
+    hone__opened opened;      /* the pack or the cache */
+    hone__entry entry;        /* the one that was handed out */
 } hone__stream;
+static inline bool hone__stream_is_pack(const hone__stream *stream) {
+    return stream->opened.pack != NULL;
+}
 
 typedef enum hone__file_kind { HONE_KIND_CACHE, HONE_KIND_PACK, HONE_KIND_OTHER, HONE_KIND_ABSENT } hone__file_kind;
 /* What a file is by its first bytes.  An empty file, or one that cannot be read, counts as a cache: opening it says what is wrong. */

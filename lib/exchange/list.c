@@ -43,7 +43,7 @@ hone_status hone_list(char **report, const char *path, const hone_work_options *
     hone__buf_init(&buf, 64u << 10);
     hone__buf_text(&buf, "{\"hone\":1,\"path\":");
     hone__buf_json_string(&buf, stream.path == NULL ? "" : stream.path);
-    hone__buf_printf(&buf, ",\"kind\":\"%s\",\"entries\":%llu,\"listed\":%llu,\"damaged\":%llu,\"newer\":%llu}", stream.is_pack ? "pack" : "cache",
+    hone__buf_printf(&buf, ",\"kind\":\"%s\",\"entries\":%llu,\"listed\":%llu,\"damaged\":%llu,\"newer\":%llu}", hone__stream_is_pack(&stream) ? "pack" : "cache",
                      (unsigned long long)work.done, (unsigned long long)listed, (unsigned long long)stream.damaged,
                      (unsigned long long)stream.newer);
     hone__stream_close(&stream);
@@ -102,12 +102,12 @@ static void print_text(hone__buf *buf, const char *name, const char *text) {
 static hone_status print_shown(hone__buf *buf, const hone__stream *stream, const hone__key *key, hone_error *err) {
     hone__entry entry;
     hone__kernel_info info;
-    HONE_TRY(hone__pack_get(stream->pack, key, &entry, err));
+    HONE_TRY(hone__pack_get(stream->opened.pack, key, &entry, err));
     hone__buf_text(buf, "{\"entry\":");
     hone__entry_print(buf, &entry);
     hone__entry_clear(&entry);
     hone__buf_text(buf, ",\"session\":null,\"trials\":[],\"kernel\":");
-    hone_status status = hone__pack_get_kernel(stream->pack, key->kernel, &info, err);
+    hone_status status = hone__pack_get_kernel(stream->opened.pack, key->kernel, &info, err);
     if (status == HONE_OK) {
         hone__buf_char(buf, '{');
         print_text(buf, "name", info.name);
@@ -128,7 +128,7 @@ static hone_status print_shown(hone__buf *buf, const hone__stream *stream, const
 
 static hone_status open_pack(hone__stream *out, const char *path, const hone_pack_options *options, hone_error *err) {
     HONE_TRY(hone__stream_open(out, path, options, err));
-    return out->is_pack ? HONE_OK : hone__fail(err, HONE_E_ARG, "exchange", "%s is a cache and no pack", out->path);
+    return hone__stream_is_pack(out) ? HONE_OK : hone__fail(err, HONE_E_ARG, "exchange", "%s is a cache and no pack", out->path);
 }
 
 int hone_is_pack(const char *path) {
@@ -163,7 +163,7 @@ hone_status hone_pack_stats(char **json, const char *path, const hone_pack_optio
     hone__buf_init(&buf, SHOW_BYTES);
     hone_status status = open_pack(&stream, path, options, err);
     if (status == HONE_OK) {
-        const hone__pack_info *about = hone__pack_about(stream.pack);
+        const hone__pack_info *about = hone__pack_about(stream.opened.pack);
         hone__buf_text(&buf, "{");
         print_text(&buf, "path", path);
         hone__buf_printf(&buf, ",\"file_bytes\":%llu,\"entries\":%llu,\"kernels\":%llu,\"groups\":%llu,\"strings\":%llu", (unsigned long long)about->file_bytes,

@@ -21,6 +21,11 @@ hone_status hone__filter_read(hone_filter *out, const hone_filter *filter, hone_
     return HONE_OK;
 }
 
+hone_status hone__filter_check(const hone_filter *filter, hone_error *err) {
+    hone_filter read;
+    return hone__filter_read(&read, filter, err);
+}
+
 bool hone__filter_is_empty(const hone_filter *filter) {
     return filter->kernel == NULL && filter->device == NULL && filter->strategy == NULL && filter->tool_version == NULL && filter->fn == NULL &&
            filter->effort_min == 0 && filter->effort_max == 0 && !(filter->speedup_min > 0) && !(filter->speedup_max > 0) &&
@@ -85,16 +90,17 @@ static bool passes_function(const hone_filter *filter, const hone__entry *entry)
     return passes;
 }
 
-bool hone__filter_passes(const hone_filter *filter, const hone__entry *entry) {
-    if (!passes_numbers(filter, entry))
+bool hone__filter_passes(const hone_filter *given, const hone__entry *entry) {
+    hone_filter filter;
+    if (hone__filter_read(&filter, given, NULL) != HONE_OK || !passes_numbers(&filter, entry))
         return false;
-    if (filter->strategy != NULL && !matches(filter->strategy, entry->strategy))
+    if (filter.strategy != NULL && !matches(filter.strategy, entry->strategy))
         return false;
-    if (filter->tool_version != NULL && !matches(filter->tool_version, entry->tool_version))
+    if (filter.tool_version != NULL && !matches(filter.tool_version, entry->tool_version))
         return false;
-    if (filter->kernel != NULL && !matches(filter->kernel, entry->kernel_name) && !matches_id(filter->kernel, entry->key.kernel))
+    if (filter.kernel != NULL && !matches(filter.kernel, entry->kernel_name) && !matches_id(filter.kernel, entry->key.kernel))
         return false;
-    if (filter->device != NULL && !matches_device(filter->device, entry))
+    if (filter.device != NULL && !matches_device(filter.device, entry))
         return false;
-    return filter->fn == NULL || passes_function(filter, entry);
+    return filter.fn == NULL || passes_function(&filter, entry);
 }
