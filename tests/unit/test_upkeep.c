@@ -84,6 +84,11 @@ static void test_upkeep__filter(void **state) {
     given.device = "cuda";
     assert_int_equal(hone__filter_read(&filter, &given, NULL), HONE_OK);
     assert_false(hone__filter_passes(&filter, &entry));
+}
+
+static void test_upkeep__filter_mistakes(void **state) {
+    (void)state;
+    hone_filter filter, given = HONE_FILTER_INIT;
     given.speedup_min = -1;
     assert_int_equal(hone__filter_read(&filter, &given, NULL), HONE_E_ARG);
     given = (hone_filter)HONE_FILTER_INIT;
@@ -484,6 +489,7 @@ int main(void) {
     use_memory_folder();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upkeep__filter),
+        cmocka_unit_test(test_upkeep__filter_mistakes),
         T(test_upkeep__prune),
         T(test_upkeep__prune_keeps_what_changed),
         T(test_upkeep__gc),
