@@ -204,6 +204,13 @@ HONE_API HONE_NODISCARD hone_status hone_config_json(const hone_config *config, 
 
 typedef struct hone_cache hone_cache;
 
+/** What an entry is worth that was measured under another driver or toolkit than the device has now. */
+typedef enum hone_recheck {
+    HONE_RECHECK_USE = 0,    /* as much as before */
+    HONE_RECHECK_TUNE = 1,   /* as much as before, and a tuner (hone_tuner_start) measures it again */
+    HONE_RECHECK_IGNORE = 2  /* nothing: look-ups go on to other entries and tiers */
+} hone_recheck;
+
 typedef struct hone_cache_options {
     uint32_t struct_size;
     uint32_t read_only;           /* 1: never write; the file MUST exist */
@@ -211,8 +218,9 @@ typedef struct hone_cache_options {
     uint32_t writer_wait_ms;      /* longest wait for another writer; default 250 */
     uint32_t allow_network_fs;    /* 1: open on a network filesystem all the same; at your own risk */
     uint32_t durable;             /* 1: survive power loss at each commit; default: at most the last commit is lost */
+    uint32_t recheck;             /* hone_recheck: entries measured under another driver or toolkit; default: used */
 } hone_cache_options;
-#define HONE_CACHE_OPTIONS_INIT {sizeof(hone_cache_options), 0, 0, 0, 0, 0}
+#define HONE_CACHE_OPTIONS_INIT {sizeof(hone_cache_options), 0, 0, 0, 0, 0, 0}
 
 /** Open (and create) a cache.  `path` NULL: $HONE_CACHE, else $XDG_CACHE_HOME/hone/cache.hone, else ~/.cache/hone/cache.hone.
  *  A damaged or foreign file is set aside as PATH.corrupt-TIME with a warning, unless read_only.
@@ -248,6 +256,23 @@ HONE_API HONE_NODISCARD hone_status hone_answer_json(const hone_answer *answer, 
 /** Every tier and layer, matched or not and why, field by field, as JSON (spec/json.md, "explain"). */
 HONE_API HONE_NODISCARD hone_status hone_explain(char **json, const hone_cache *cache, const hone_kernel *kernel,
                                                  const hone_device *device, const hone_problem *problem, hone_error *err);
+
+/* ---- launches ------------------------------------------------------------------------------------------ */
+
+/** One kernel on one device, asked before every launch: a table in memory before the cache. */
+typedef struct hone_site hone_site;
+
+typedef struct hone_site_options {
+    uint32_t struct_size;
+    uint32_t problems_max;        /* kept in memory, the least used give way; default 4096, at most 1048576 */
+    uint32_t never_tune;          /* 1: a tuner of the cache leaves this kernel alone */
+} hone_site_options;
+#define HONE_SITE_OPTIONS_INIT {sizeof(hone_site_options), 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel *kernel,
+                                                   const hone_device *device, const hone_site_options *options, hone_error *err);
+HONE_API void hone_site_close(hone_site *site);
+HONE_API const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match);
 
 /* ---- looking into caches ------------------------------------------------------------------------------- */
 

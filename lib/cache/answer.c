@@ -4,13 +4,19 @@
 
 #include <string.h>
 
+void hone__answer_clear(hone_answer *answer) {
+    if (answer->has_source)
+        hone__entry_clear(&answer->source);
+    answer->has_source = false;
+    hone__free(answer->device);
+    hone__free(answer->layer);
+    answer->device = answer->layer = NULL;
+}
+
 void hone_answer_free(hone_answer *answer) {
     if (answer == NULL)
         return;
-    if (answer->has_source)
-        hone__entry_clear(&answer->source);
-    hone__free(answer->device);
-    hone__free(answer->layer);
+    hone__answer_clear(answer);
     hone__free(answer);
 }
 
@@ -151,6 +157,7 @@ void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
         from(buf, answer);
     else
         hone__buf_text(buf, ",\"from\":null");
+    string(buf, "changed", answer->changed);
     hone__buf_text(buf, ",\"why\":[");
     bool first = true;
     for (int tier = 0; tier < 3 && tier + 1 < (int)answer->match; tier++) {

@@ -1,6 +1,7 @@
 /* cache.c: opening and closing, entries, kernels, failures and notes. */
 #include "alloc.h"
 #include "clock.h"
+#include "site.h"
 #include "slot.h"
 #include "status.h"
 #include "store.h"
@@ -27,6 +28,8 @@ static hone_status read_options(hone_cache_options *out, const hone_cache_option
     }
     memcpy(out, options, given < known ? given : known);
     out->struct_size = sizeof *out;
+    if (out->recheck > HONE_RECHECK_IGNORE)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_options.recheck is %u; it is one of hone_recheck", out->recheck);
     return HONE_OK;
 }
 
@@ -67,6 +70,8 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     cache->read_only = o.read_only != 0;
     cache->wait_ms = o.writer_wait_ms == 0 ? HONE_CACHE_WAIT_MS : o.writer_wait_ms;
     cache->token = make_token(cache);
+    cache->recheck = (hone_recheck)o.recheck;
+    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
     *out = cache;
     return HONE_OK;
 }
@@ -81,6 +86,16 @@ static hone_status nothing(hone__txn *txn, void *user, hone_error *err) {
 void hone_cache_close(hone_cache *cache) {
     if (cache == NULL)
         return;
+    if (cache->pid == getpid()) {
+        hone__wanted *wanted = atomic_load(&cache->wanted);
+        (void)hone__cache_stop_wanting(cache, wanted == NULL ? 0 : wanted->stop_wait_ms);
+        while (cache->old_wanted != NULL) {
+            wanted = cache->old_wanted;
+            cache->old_wanted = wanted->next;
+            hone__wanted_leave(wanted);
+        }
+    }
+    hone__sites_free(cache);
     if (cache->pid == getpid()) { /* in a forked child the environment is the parent's: leave it alone */
         if (atomic_load(&cache->claims) > 0)
             hone__claims_drop_all(cache);
@@ -88,6 +103,7 @@ void hone_cache_close(hone_cache *cache) {
             (void)hone__store_write(cache, nothing, NULL, NULL);
         hone__store_release(cache->store);
     }
+    (void)pthread_mutex_destroy(&cache->sites_mutex);
     hone__free(cache);
 }
 

@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "clock.h"
 #include "holds.h"
+#include "store.h"
 
 #include <math.h>
 #include <string.h>
@@ -77,6 +78,8 @@ bool hone__entry_usable(const hone__query *query, const hone__entry *entry, hone
         hone__buf_text(why, "its config failed the accuracy check");
         return false;
     }
+    if (query->cache != NULL && query->cache->recheck == HONE_RECHECK_IGNORE && hone__entry_changed(query, entry, why))
+        return false;
     hone__buf ignored;
     hone__buf_init(&ignored, HONE_REASON_MAX);
     bool usable = false;
@@ -176,6 +179,12 @@ static void try_exact(hone_answer *answer, hone__report *report) {
     bool usable = hone__entry_usable(query, &entry, &config, &rank, &why);
     report_candidate(report, EXACT, query, &entry, usable, 0, text_of(&why));
     if (usable) {
+        hone__buf_clear(&why);
+        if (hone__entry_changed(query, &entry, &why)) {
+            size_t length = strnlen(text_of(&why), HONE_CHANGED_MAX - 1);
+            memcpy(answer->changed, text_of(&why), length);
+            answer->changed[length] = '\0';
+        }
         accept(answer, HONE_MATCH_EXACT, &entry, &config, rank, 0);
     } else {
         set_reason(answer->reason[EXACT], text_of(&why));

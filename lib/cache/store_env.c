@@ -118,6 +118,7 @@ static int env_open_copy(hone__store *store, int fd) {
         return rc;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", copy);
     rc = env_open_once(store, (size_t)store->map_bytes_max, path, MDB_NOLOCK);
+    store->is_copy = rc == 0;
     (void)close(copy); /* LMDB has its own descriptor now */
     return rc;
 }
@@ -263,6 +264,7 @@ static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
     if (status != HONE_OK && status != HONE_E_NOTFOUND)
         return failed(o, status);
     int rc = reserve_lock_file(store);
+    store->is_copy = false;
     if (rc == 0)
         rc = env_open_patiently(store);
     if ((rc == EACCES || rc == ENOSPC || rc == EDQUOT) && store->read_only)
@@ -302,6 +304,8 @@ static attempt try_open(opening *o) {
         else
             result = open_sound(o, fd, state == HONE_FILE_NEW, (uint64_t)info.st_ino);
     }
+    if (result == ATTEMPT_DONE)
+        hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0); /* it was empty until now, perhaps */
     (void)close(fd);
     if (result == ATTEMPT_DONE) {
         store->dev = (uint64_t)info.st_dev;
