@@ -274,6 +274,21 @@ HONE_API HONE_NODISCARD hone_status hone_site_open(hone_site **out, hone_cache *
 HONE_API void hone_site_close(hone_site *site);
 HONE_API const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match);
 
+/* ---- groups -------------------------------------------------------------------------------------------- */
+
+typedef struct hone_group_result {
+    uint32_t struct_size;
+    uint32_t all_exact;           /* 1: every member has an exact answer and gets it; 0: every member gets its default */
+    uint32_t missing;             /* members without an exact answer */
+    uint32_t reserved;
+    uint64_t snapshot;            /* number of the cache's state that was looked at; 0 without a cache */
+    uint64_t digest;              /* of kernels, problems and configs */
+} hone_group_result;
+#define HONE_GROUP_RESULT_INIT {sizeof(hone_group_result), 0, 0, 0, 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_group_lookup(const hone_config **config, const hone_site *const *site, const hone_problem *problem,
+                                                      uint32_t count, hone_group_result *result, hone_error *err);
+
 /* ---- looking into caches ------------------------------------------------------------------------------- */
 
 /** Called once an entry with its JSON (spec/json.md, "entry"); a non-zero return stops.  No transaction is open meanwhile. */
@@ -346,6 +361,51 @@ typedef struct hone_tune_options {
 HONE_API HONE_NODISCARD hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
                                               const hone_device *device, const hone_problem *problem,
                                               const hone_tune_options *options, hone_error *err);
+
+/* ---- tuning on a miss ---------------------------------------------------------------------------------- */
+
+typedef struct hone_tuner_options {
+    uint32_t struct_size;
+    uint32_t queue_max;           /* problems that wait; default 256, at most 65536 */
+    uint32_t retry_s;             /* what failed may be asked for again after so long; default 3600 */
+    uint32_t stop_wait_ms;        /* how long hone_cache_close waits for the tuner; default 10000 */
+    const hone_tune_options *tune; /* copied; NULL: defaults.  Its `force` is ignored, its `progress` called on the tuner's thread */
+} hone_tuner_options;
+#define HONE_TUNER_OPTIONS_INIT {sizeof(hone_tuner_options), 0, 0, 0, NULL}
+
+typedef struct hone_tuner_state {
+    uint32_t struct_size;
+    uint32_t running;
+    uint32_t busy;                /* a problem is being tuned */
+    uint32_t queued;
+    uint64_t done;                /* tuned, here or in another process */
+    uint64_t failed;
+    uint64_t dropped;             /* found the queue full; later look-ups ask again */
+} hone_tuner_state;
+#define HONE_TUNER_STATE_INIT {sizeof(hone_tuner_state), 0, 0, 0, 0, 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_stop(hone_cache *cache, uint32_t wait_ms, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_wait(const hone_cache *cache, uint32_t wait_ms, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_state_get(const hone_cache *cache, hone_tuner_state *state, hone_error *err);
+
+/** What a look-up that may wait does when there is no exact answer of the wanted effort. */
+typedef enum hone_miss {
+    HONE_MISS_FALLBACK = 0,        /* nothing: the best other answer */
+    HONE_MISS_TUNE_NOW = 1,        /* tune on this thread, unless another process or thread does: then wait for its result */
+    HONE_MISS_TUNE_BACKGROUND = 2  /* put it into the tuner's queue and wait for the result */
+} hone_miss;
+
+typedef struct hone_resolve_options {
+    uint32_t struct_size;
+    uint32_t on_miss;             /* hone_miss */
+    uint32_t deadline_ms;         /* 0: none */
+    const hone_tune_options *tune; /* for HONE_MISS_TUNE_NOW; NULL: defaults */
+} hone_resolve_options;
+#define HONE_RESOLVE_OPTIONS_INIT {sizeof(hone_resolve_options), 0, 0, NULL}
+
+HONE_API HONE_NODISCARD hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,
+                                                      const hone_resolve_options *options, hone_match *match, hone_error *err);
 
 /** Exactly what the model would be sent first, as JSON {"provider","model","system","user",...}; sends nothing, starts nothing
  *  but the evaluator's hello.  `cache` MAY be NULL. */

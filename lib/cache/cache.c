@@ -125,7 +125,7 @@ static bool same_key(const hone__key *a, const hone__key *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
     uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
     hone__slot_key slot = hone__entry_slot(key, bytes);
     MDB_val value;
@@ -139,7 +139,7 @@ static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *
 
 static hone_status get_fn(hone__txn *txn, void *user, hone_error *err) {
     entry_call *call = user;
-    hone_status status = get_entry(txn, call->key, call->out);
+    hone_status status = hone__txn_entry(txn, call->key, call->out);
     if (status == HONE_E_NOTFOUND)
         return hone__fail(err, status, "cache", "no entry for this key");
     if (status == HONE_E_CORRUPT)
@@ -164,7 +164,7 @@ static hone_status put_fn(hone__txn *txn, void *user, hone_error *err) {
     uint8_t bytes[HONE_ENTRY_SLOT_BYTES], failure[HONE_FAILURE_SLOT_BYTES];
     hone__slot_key slot = hone__entry_slot(call->key, bytes);
     hone__entry old;
-    hone_status status = get_entry(txn, call->key, &old);
+    hone_status status = hone__txn_entry(txn, call->key, &old);
     bool better = true;
     if (status == HONE_OK) {
         better = call->replace || hone__entry_compare(call->in, &old) < 0;

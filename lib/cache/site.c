@@ -60,12 +60,20 @@ __attribute__((noinline)) static uintptr_t find_shared(const hone_site *site, co
     return hone__site_sizes(site, problem, size) ? site->find(site, problem, size) : 0;
 }
 
-const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match) {
+HONE_FAST uintptr_t answer_to(const hone_site *site, const hone_problem *problem) {
     uintptr_t answer = 0;
     if (__builtin_expect(problem->count == site->count && hone__site_current(site), 1))
         answer = __builtin_expect(site->plain, 1) ? site->find(site, problem, problem->size) : find_shared(site, problem);
-    if (__builtin_expect(answer == 0, 0))
-        answer = ask(site, problem);
+    return __builtin_expect(answer == 0, 0) ? ask(site, problem) : answer;
+}
+
+const hone_config *hone__site_answer(const hone_site *site, const hone_problem *problem, const hone__answered **answer) {
+    *answer = hone__answer_of(answer_to(site, problem));
+    return (*answer)->match != HONE_MATCH_NONE ? &(*answer)->config : NULL;
+}
+
+const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match) {
+    uintptr_t answer = answer_to(site, problem);
     hone_match how = (hone_match)(answer & HONE_ANSWER_MATCH);
     if (match != NULL)
         *match = how;

@@ -6,6 +6,7 @@
 #ifndef HONE_SITE_H
 #define HONE_SITE_H
 
+#include "holds.h"
 #include "lookup.h"
 #include "store.h"
 
@@ -92,7 +93,8 @@ typedef struct hone__wanted {
     hone__want *ring;
     uint32_t capacity, first, count;
     uint32_t holders;                  /* the cache and the worker */
-    bool closing, worker_gone, busy;
+    atomic_bool closing;
+    bool worker_gone, busy;
     pthread_t worker;
     uint64_t done, failed, dropped;
     uint32_t stop_wait_ms;
@@ -106,6 +108,8 @@ bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_p
 /* For the worker: wait for the next one; false when the queue is closing.  hone__want_clear frees what was taken. */
 bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out);
 void hone__wanted_finished(hone__wanted *wanted, bool success);
+/* The worker's last act. */
+void hone__wanted_gone(hone__wanted *wanted);
 void hone__want_clear(hone__want *want);
 /* Wait until nothing is queued or under way; false at the deadline. */
 bool hone__wanted_idle(hone__wanted *wanted, uint32_t wait_ms);
@@ -121,6 +125,10 @@ void hone__sites_free(hone_cache *cache);
 hone__memo_table *hone__memo_table_new(uint32_t size_count, uint32_t problems);
 /* Find out and remember; never NULL. */
 const hone__answered *hone__site_ask(hone_site *site, const hone_problem *problem);
+/* Make an answer the site's own; NULL when there is no room for another. */
+const hone__answered *hone__site_keep(hone_site *site, const hone__answered *made);
+/* hone_site_lookup, with all that is known of the answer. */
+const hone_config *hone__site_answer(const hone_site *site, const hone_problem *problem, const hone__answered **answer);
 /* Ask the tuner for this problem, once a round. */
 void hone__site_want(hone_site *site, const hone_problem *problem, const hone__answered *answer);
 /* The sizes as the table knows them; false when one is out of the kernel's range. */

@@ -1,7 +1,6 @@
 /* site_fill.c: what a site does when its table has no current answer: see what has changed, ask the cache, remember within bounds. */
 #include "alloc.h"
 #include "clock.h"
-#include "holds.h"
 #include "site.h"
 #include "status.h"
 
@@ -277,6 +276,13 @@ static bool resolve(hone_site *site, const hone_problem *problem, hone__answered
     hone__answer_clear(&answer);
     atomic_fetch_add_explicit(&site->resolved, 1, memory_order_relaxed);
     return status == HONE_OK || status == HONE_E_CONFIG;
+}
+
+const hone__answered *hone__site_keep(hone_site *site, const hone__answered *made) {
+    (void)pthread_mutex_lock(&site->writer);
+    const hone__answered *kept = intern(site, made);
+    (void)pthread_mutex_unlock(&site->writer);
+    return kept;
 }
 
 static const hone__answered *resolve_and_remember(hone_site *site, const hone_problem *problem, memo_item *item) {

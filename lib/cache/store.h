@@ -132,6 +132,8 @@ hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, h
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
+/* The entry of a key, decoded (cache.c). */
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out);
 /* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);

@@ -104,6 +104,14 @@ void hone__wanted_finished(hone__wanted *wanted, bool success) {
     (void)pthread_mutex_unlock(&wanted->mutex);
 }
 
+void hone__wanted_gone(hone__wanted *wanted) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    wanted->worker_gone = true;
+    (void)pthread_cond_broadcast(&wanted->change);
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    hone__wanted_leave(wanted);
+}
+
 bool hone__wanted_idle(hone__wanted *wanted, uint32_t wait_ms) {
     struct timespec deadline = after_ms(wait_ms);
     int code = 0;
