@@ -14,6 +14,7 @@
 #define HONE_SITE_PROBLEMS_MIN 64u
 #define HONE_SITE_PROBLEMS_MAX 1048576u
 #define HONE_SITE_ANSWERS_MAX 16384u  /* different answers of one site; half a kilobyte each */
+#define HONE_MEMO_GONE 2u
 #define HONE_SITE_WINDOW 8u           /* a problem is in one of so many slots */
 
 typedef struct hone__answered {
@@ -25,7 +26,7 @@ typedef struct hone__answered {
 } hone__answered;
 
 typedef struct hone__memo_slot {
-    _Atomic uint64_t hash;             /* 0: free, and so are the rest of its window */
+    _Atomic uint64_t hash;             /* 0: free, and nobody is behind it; HONE_MEMO_GONE: free; others are odd */
     _Atomic uintptr_t answer;          /* hone__answer_word */
     _Atomic uint32_t sequence;
     _Atomic uint32_t generation;       /* the site's, when this was found out */

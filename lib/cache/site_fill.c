@@ -55,28 +55,41 @@ static void fill(hone__memo_slot *slot, const memo_item *item, uint32_t size_cou
     atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
 }
 
+static bool is_taken(uint64_t hash) {
+    return hash != 0 && hash != HONE_MEMO_GONE;
+}
+
 static hone__memo_slot *free_slot(const hone__memo_table *table, uint64_t hash) {
     for (uint64_t i = 0; i < HONE_SITE_WINDOW; i++) {
         hone__memo_slot *slot = hone__memo_slot_at(table, (hash >> 1) + i);
-        if (atomic_load_explicit(&slot->hash, memory_order_relaxed) == 0)
+        if (!is_taken(atomic_load_explicit(&slot->hash, memory_order_relaxed)))
             return slot;
     }
     return NULL;
 }
 
-/* Of the window, one that was not used since the hand last came by.  Readers stop at a free slot, so none behind one is taken. */
-static hone__memo_slot *victim(hone_site *site, const hone__memo_table *table, uint64_t hash) {
-    uint32_t taken = 0;
-    while (taken < HONE_SITE_WINDOW && atomic_load_explicit(&hone__memo_slot_at(table, (hash >> 1) + taken)->hash, memory_order_relaxed) != 0)
-        taken++;
-    if (taken == 0)
-        return hone__memo_slot_at(table, hash >> 1);
-    for (uint32_t i = 0; i < 2 * taken; i++) {
-        hone__memo_slot *slot = hone__memo_slot_at(table, (hash >> 1) + site->hand++ % taken);
+/* Take a problem out.  Its slot is marked, not freed: readers stop at a free one, and others of the window may lie behind. */
+static void evict(hone_site *site, hone__memo_table *table, hone__memo_slot *slot) {
+    uint32_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
+    atomic_store_explicit(&slot->hash, HONE_MEMO_GONE, memory_order_release);
+    atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
+    table->count--;
+    atomic_fetch_add_explicit(&site->evicted, 1, memory_order_relaxed);
+}
+
+/* The next of `count` slots from `first` that was not used since the hand last came by. */
+static hone__memo_slot *victim(hone_site *site, const hone__memo_table *table, uint64_t first, uint64_t count) {
+    hone__memo_slot *slot = NULL;
+    for (uint64_t i = 0; i < 2 * count; i++) {
+        hone__memo_slot *next = hone__memo_slot_at(table, first + site->hand++ % count);
+        if (!is_taken(atomic_load_explicit(&next->hash, memory_order_relaxed)))
+            continue;
+        slot = next;
         if (atomic_exchange_explicit(&slot->used, 0, memory_order_relaxed) == 0)
-            return slot;
+            break;
     }
-    return hone__memo_slot_at(table, (hash >> 1) + site->hand % taken);
+    return slot;
 }
 
 /* Twice the slots.  The old table stays as it is, for readers that are in it. */
@@ -93,7 +106,7 @@ static void grow(hone_site *site) {
                           .exact_generation = atomic_load(&from->exact_generation),
                           .answer = atomic_load(&from->answer),
                           .size = size};
-        hone__memo_slot *to = item.hash == 0 ? NULL : free_slot(table, item.hash);
+        hone__memo_slot *to = !is_taken(item.hash) ? NULL : free_slot(table, item.hash);
         if (to == NULL)
             continue;
         for (uint32_t n = 0; n < site->count; n++)
@@ -123,14 +136,14 @@ static void remember(hone_site *site, const memo_item *item) {
         grow(site);
         table = atomic_load_explicit(&site->table, memory_order_relaxed);
     }
-    slot = table->count < site->problems_max ? free_slot(table, item->hash) : NULL;
-    if (slot != NULL) {
-        table->count++;
-    } else {
-        slot = victim(site, table, item->hash);
-        table->count += atomic_load_explicit(&slot->hash, memory_order_relaxed) == 0;
-        atomic_fetch_add_explicit(&site->evicted, 1, memory_order_relaxed);
+    slot = free_slot(table, item->hash);
+    if (slot == NULL) {
+        slot = victim(site, table, item->hash >> 1, HONE_SITE_WINDOW);
+        evict(site, table, slot);
+    } else if (table->count >= site->problems_max) {
+        evict(site, table, victim(site, table, 0, (uint64_t)table->mask + 1));
     }
+    table->count++;
     fill(slot, item, site->count);
 }
 
