@@ -1,11 +1,12 @@
 /* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping.  The tunings are real ones, with this
  * program as their evaluator: `test_tuner_thread evaluate LOG` takes T microseconds for a config of T, and LOG milliseconds longer to prepare than it is told. */
+#include "clock.h"
 #include "site_fixture.h"
 
 #include <cJSON.h>
 #include <pthread.h>
 
-static char self[512];
+static char program[512];
 
 /* ---- the evaluator ---- */
 
@@ -61,7 +62,7 @@ static int tunings(const subject *s, int64_t m) {
 
 static hone_tune_options tune_options(const subject *s, char command[1200], int slow_ms) {
     hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
-    (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", self, s->f->dir, slow_ms);
+    (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", program, s->f->dir, slow_ms);
     options.evaluator = command;
     options.search = "random";
     options.trials_max = 4;
@@ -312,7 +313,7 @@ static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "evaluate") == 0)
         return evaluate(argv[2], argv[3]);
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length < 0)
         return 1;
     const struct CMUnitTest tests[] = {
