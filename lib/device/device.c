@@ -21,7 +21,7 @@ static hone_status nomem(hone_error *err) {
 }
 
 void hone_device_free(hone_device *device) {
-    if (device == NULL)
+    if (device == NULL || atomic_fetch_sub(&device->shares, 1) > 0)
         return;
     hone__free(device->name);
     hone__free(device->kind);
@@ -29,6 +29,12 @@ void hone_device_free(hone_device *device) {
     cJSON_Delete(device->identity);
     cJSON_Delete(device->description);
     hone__free(device);
+}
+
+hone_device *hone__device_share(const hone_device *device) {
+    hone_device *shared = (hone_device *)(uintptr_t)device;
+    (void)atomic_fetch_add(&shared->shares, 1);
+    return shared;
 }
 
 const char *hone_device_name(const hone_device *device) {

@@ -4,6 +4,8 @@
 
 #include "json.h"
 
+#include <stdatomic.h>
+
 struct hone_device {
     char *name;            /* for people: "AMD EPYC (2 cores)" */
     char *kind;            /* "cpu", "cuda", or what an external evaluator says */
@@ -13,7 +15,11 @@ struct hone_device {
     double peak_gbps;      /* measured memory bandwidth, GB/s; 0 unknown.  Set from the evaluator's hello */
     double peak_gflops;    /* measured fp32 peak, GFLOP/s; 0 unknown */
     uint8_t id[16];        /* set by key/: see key.h */
+    atomic_int shares;     /* holders beside the first: hone_device_free frees for the last */
 };
+
+/* Hold a device beyond its owner's hone_device_free; the result is given up by hone_device_free, too. */
+hone_device *hone__device_share(const hone_device *device);
 
 /* From this machine: "cpu", "cuda:N", NULL (first GPU, else CPU).  No peaks, no id. */
 hone_status hone__device_detect(hone_device **out, const char *name, hone_error *err);

@@ -26,7 +26,7 @@ static void free_args(hone_kernel *kernel) {
 }
 
 void hone_kernel_free(hone_kernel *kernel) {
-    if (kernel == NULL)
+    if (kernel == NULL || atomic_fetch_sub(&kernel->shares, 1) > 0)
         return;
     free_args(kernel);
     for (uint32_t i = 0; i < kernel->dependency_count; i++) {
@@ -63,6 +63,12 @@ void hone_kernel_free(hone_kernel *kernel) {
     hone__free(kernel->description);
     cJSON_Delete(kernel->spec);
     hone__free(kernel);
+}
+
+hone_kernel *hone__kernel_share(const hone_kernel *kernel) {
+    hone_kernel *shared = (hone_kernel *)(uintptr_t)kernel;
+    (void)atomic_fetch_add(&shared->shares, 1);
+    return shared;
 }
 
 const char *hone_kernel_name(const hone_kernel *kernel) {

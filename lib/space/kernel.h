@@ -4,6 +4,8 @@
 
 #include "space.h"
 
+#include <stdatomic.h>
+
 typedef enum hone__dtype {
     HONE_F64, HONE_F32, HONE_F16, HONE_BF16, HONE_I64, HONE_I32, HONE_I16, HONE_I8, HONE_U64, HONE_U32, HONE_U16, HONE_U8,
     HONE_DTYPE_COUNT
@@ -85,7 +87,11 @@ struct hone_kernel {
     uint32_t evaluator_count;
     cJSON *spec;           /* the parsed JSON, for printing */
     uint8_t id[16];        /* identity, set by key/ in hone_kernel_load: see key.h */
+    atomic_int shares;     /* holders beside the first: hone_kernel_free frees for the last */
 };
+
+/* Hold a kernel beyond its owner's hone_kernel_free; the result is given up by hone_kernel_free, too. */
+hone_kernel *hone__kernel_share(const hone_kernel *kernel);
 
 /* Parse and read the files; does not compute `id` (key/ does).  hone_kernel_load and _parse in key/ call this. */
 hone_status hone__kernel_read(hone_kernel **out, const char *json, size_t json_bytes, const char *base_dir, const char *label,
