@@ -253,10 +253,10 @@ void hone__facts_launch(hone__buf *buf, const hone__prompt_input *input) {
     const hone__space *space = hone__bound_space(input->bound);
     int64_t values[HONE_SIZES_MAX + HONE_LIMIT_SLOTS] = {0};
     hone__space_values(space, hone__bound_sizes(input->bound), &space->base, values);
-    put_dimensions(buf, "grid", kernel->grid, values);
-    put_dimensions(buf, "block", kernel->block, values);
-    put_dimensions(buf, "cluster", kernel->cluster, values);
-    hone__expr *const shared[3] = {kernel->shared_bytes, NULL, NULL};
+    put_dimensions(buf, "grid", kernel->launch.grid, values);
+    put_dimensions(buf, "block", kernel->launch.block, values);
+    put_dimensions(buf, "cluster", kernel->launch.cluster, values);
+    hone__expr *const shared[3] = {kernel->launch.shared_bytes, NULL, NULL};
     put_dimensions(buf, "dynamic shared memory in bytes", shared, values);
 }
 
