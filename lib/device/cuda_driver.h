@@ -126,6 +126,7 @@ enum {
     X(memory_alloc, cuMemAlloc_v2, 1, (hone__cu_memory *memory, size_t bytes))                                                                \
     X(memory_free, cuMemFree_v2, 1, (hone__cu_memory memory))                                                                                 \
     X(copy_out, cuMemcpyDtoH_v2, 1, (void *to, hone__cu_memory from, size_t bytes))                                                           \
+    X(copy_in, cuMemcpyHtoD_v2, 1, (hone__cu_memory to, const void *from, size_t bytes))                                                      \
     X(copy_within, cuMemcpyDtoDAsync_v2, 1, (hone__cu_memory to, hone__cu_memory from, size_t bytes, hone__cu_stream stream))                 \
     X(set_bytes, cuMemsetD8Async, 1, (hone__cu_memory to, unsigned char value, size_t bytes, hone__cu_stream stream))                         \
     X(module_load, cuModuleLoadData, 1, (hone__cu_module *module, const void *image))                                                         \
