@@ -84,6 +84,7 @@ struct hone__bench {
     bool can_compare;
     bool ever_result;
     uint32_t parallel;           /* compiles at a time; 0: one request at a time */
+    uint32_t measures;           /* measurements at a time, beside them: equal devices, at least 1 */
     char *prepare;               /* body without the braces */
     double reference_s;          /* what prepare may take besides compiling */
     uint64_t next_request;

@@ -193,6 +193,8 @@ bool hone__gpu_memory_watch(hone__gpu_child *child) {
 
 bool hone__gpu_memory_untouched(hone__gpu_child *child) {
     uint64_t sum[5 * HONE_LIMIT_ARGS];
+    if (child->region_count == 0)
+        return true; /* the reference itself */
     if (!sum_regions(child, sum))
         return false;
     for (uint32_t i = 0; i < child->region_count; i++) {

@@ -55,7 +55,13 @@ bool hone__gpu_check(hone__gpu_child *child, const hone__gpu_loaded *loaded, con
     if (!queue_sample(child, loaded, launch, 0) || !hone__gpu_wait(child, "running") || !read_sample(child, 0, ns))
         return false;
     hone__gpu_stage(child, HONE_STAGE_COMPARE);
-    return !child->problem.has_reference || hone__gpu_memory_right(child, when);
+    if (!child->problem.has_reference || hone__gpu_memory_right(child, when))
+        return true;
+    /* Wrong because it spoilt its own inputs?  Then that is the reason, and the next config must not find them. */
+    hone__measurement wrong = child->result;
+    if (!child->lost && hone__gpu_memory_untouched(child))
+        child->result = wrong;
+    return false;
 }
 
 /* ---- the clock ---- */

@@ -275,6 +275,14 @@ void hone__device_read_peaks(hone_device *device, const cJSON *peaks) {
     device->peak_bf16_gflops = peak(peaks, "bf16_gflops");
 }
 
+double hone__device_gflops(const hone_device *device, const char *precision) {
+    if (strcmp(precision, "tf32") == 0)
+        return device->peak_tf32_gflops;
+    if (strcmp(precision, "fp16") == 0)
+        return device->peak_fp16_gflops;
+    return strcmp(precision, "bf16") == 0 ? device->peak_bf16_gflops : device->peak_gflops;
+}
+
 hone_status hone__device_from_hello(hone_device **out, const cJSON *device, const cJSON *peaks, hone_error *err) {
     *out = NULL;
     const char *kind = hone__json_string(device, "kind");

@@ -24,6 +24,8 @@ hone_status hone__device_from_hello(hone_device **out, const cJSON *device, cons
 bool hone__device_is_cuda(const char *name);
 /* {"gbps", "gflops", "tf32_gflops", "fp16_gflops", "bf16_gflops"}; what is missing or no rate is 0. */
 void hone__device_read_peaks(hone_device *device, const cJSON *peaks);
+/* The measured rate for a precision ("fp32", "tf32", "fp16", "bf16"), GFLOP/s; 0 unknown. */
+double hone__device_gflops(const hone_device *device, const char *precision);
 /* As the hello carries it. */
 cJSON *hone__device_to_json(const hone_device *device);
 

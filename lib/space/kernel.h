@@ -55,6 +55,8 @@ typedef struct hone__launch {
 /* Which of a device's measured rates a kernel's operations are bounded by (spec/kernel.md, "precision"). */
 typedef enum hone__precision { HONE_PRECISION_FP32, HONE_PRECISION_TF32, HONE_PRECISION_FP16, HONE_PRECISION_BF16 } hone__precision;
 
+const char *hone__precision_name(hone__precision precision);
+
 typedef enum hone__language { HONE_LANGUAGE_C, HONE_LANGUAGE_CUDA, HONE_LANGUAGE_EXTERNAL } hone__language;
 
 struct hone_kernel {

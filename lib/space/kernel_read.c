@@ -297,12 +297,17 @@ static hone_status read_evaluator(const hone__reader *reader, const cJSON *list)
     return HONE_OK;
 }
 
+static const char *const precisions[] = {"fp32", "tf32", "fp16", "bf16"};
+
+const char *hone__precision_name(hone__precision precision) {
+    return precisions[precision];
+}
+
 static hone_status read_precision(const hone__reader *reader, const cJSON *item) {
-    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16"};
     hone__where at = hone__where_member(NULL, "precision");
     uint32_t choice = HONE_PRECISION_FP32;
     if (item != NULL)
-        HONE_TRY(hone__want_choice(reader, item, &at, names, 4, &choice));
+        HONE_TRY(hone__want_choice(reader, item, &at, precisions, 4, &choice));
     reader->kernel->precision = (hone__precision)choice;
     return HONE_OK;
 }
