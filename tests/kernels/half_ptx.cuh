@@ -1,18 +1,14 @@
 /* half_ptx.cuh: what the CUDA kernels of this folder share: half precision, cp.async, ldmatrix, mma and barriers as inline PTX, so that no
  * header of the toolkit is needed (NVRTC alone compiles them).
  *
- * Halves are unsigned short in memory and pairs of them unsigned words in registers, the lower element in the lower half.  Everything here
- * exists a second time, for the host, in tests/cli/cuda_on_cpu.h, where the kernels run on a CPU without a GPU. */
+ * Halves are unsigned short in memory and pairs of them unsigned words in registers, the lower element in the lower half.  All functions here
+ * exist a second time in cuda_on_cpu.cpp, where the kernels run without a GPU. */
 #ifndef HONE_HALF_PTX
 #define HONE_HALF_PTX
 
 typedef unsigned short half_bits;
 typedef unsigned int word;
 typedef unsigned long long address64;
-
-#define DEVICE __device__ __forceinline__
-
-extern __shared__ __align__(1024) unsigned char dynamic_shared[];
 
 /* Values of the parameters that are words in the specs; each parameter uses some of them. */
 enum choice {
@@ -25,6 +21,12 @@ enum choice {
     gather, matrix,                      /* ways to transpose */
     always, vote                         /* when to rescale */
 };
+
+#ifndef HONE_ON_CPU
+
+#define DEVICE __device__ __forceinline__
+
+extern __shared__ __align__(1024) unsigned char dynamic_shared[];
 
 /* ---- numbers ---- */
 
@@ -238,4 +240,5 @@ DEVICE float load_peer(const float *at, int rank)
     return value;
 }
 
+#endif
 #endif

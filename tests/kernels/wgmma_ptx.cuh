@@ -3,6 +3,7 @@
 #ifndef HONE_WGMMA_PTX
 #define HONE_WGMMA_PTX
 #include "half_ptx.cuh"
+#ifndef HONE_ON_CPU
 
 /* ---- products: d (64 x COLUMNS, this warpgroup's) = a b + (keep ? d : 0), 16 deep; a and b are descriptors, b with its columns contiguous ---- */
 
@@ -156,4 +157,5 @@ DEVICE void copy_box(word to, const void *map, int row, int column, word barrier
                  "l"(map), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
 
+#endif
 #endif
