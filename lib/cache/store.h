@@ -4,6 +4,7 @@
 
 #include "cache.h"
 #include "layout.h"
+#include "pack.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -61,12 +62,14 @@ typedef struct hone__store {
 } hone__store;
 
 struct hone_cache {
-    hone__store *store;
+    hone__store *store;                /* NULL: packs only */
     pid_t pid;
     bool read_only;
     uint32_t wait_ms;
     uint64_t token;                    /* tells this handle's claims from those of others in the process */
     atomic_uint claims;                /* taken and not dropped */
+    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
+    uint32_t pack_count;
 };
 
 typedef struct hone__txn {
@@ -89,7 +92,6 @@ bool hone__store_replaced(const hone__store *store);
 bool hone__store_closed(hone__store *store);
 
 /* ---- paths and trust (store_path.c) ---- */
-hone_status hone__cache_default_path(char **out, hone_error *err);
 /* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner, mode and filesystem. */
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
 /* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */
@@ -104,6 +106,8 @@ const char *hone__netfs_name(uint64_t magic);
 bool hone__file_has_magic(int fd);
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED, HONE_FILE_UNREADABLE /* errno says why */ } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+/* The same, following every page however large the file is. */
+hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes);
 
 /* The number of the newest transaction of an open file; false when there is no sound meta page. */
 bool hone__file_state_number(int fd, uint64_t *state);
@@ -118,7 +122,7 @@ void hone__side_unlock(hone__store *store);
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err);
 /* For a reader that has no side file open: may the lock file serve this data file?  Not when the side file names another. */
 bool hone__side_serves(const hone__store *store, uint64_t ino);
-/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is. */
+/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is (0: nobody's). */
 hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 
 /* ---- transactions (store_txn.c) ---- */
@@ -129,6 +133,8 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
 hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
+/* For a slot above all others in the table; else HONE_E_EXISTS. */
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
 /* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
@@ -151,6 +157,12 @@ bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAM
 
 /* ---- claims (claim.c) ---- */
 void hone__claims_drop_all(hone_cache *cache);
+hone_status hone__claim_check(hone__slot_key slot, MDB_val value);
+/* Has its owner died, has it expired, or is it damaged? */
+bool hone__claim_is_dead(hone__slot_key slot, MDB_val value);
+
+/* Is the record that of a note? */
+hone_status hone__note_check(hone__slot_key slot, MDB_val value);
 
 /* HONE_E_FORKED in a child of the process that opened, HONE_E_ARG without a cache. */
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err);

@@ -283,7 +283,8 @@ static bool opened_the_same(const hone__store *store, const struct stat *checked
     int fd;
     if (mdb_env_get_fd(store->env, &fd) != 0 || fstat(fd, &opened) != 0 || lstat(store->path, &named) != 0)
         return false;
-    return opened.st_ino == checked->st_ino && opened.st_dev == checked->st_dev && named.st_ino == checked->st_ino && named.st_dev == checked->st_dev;
+    return opened.st_ino == checked->st_ino && opened.st_dev == checked->st_dev && named.st_ino == checked->st_ino && named.st_dev == checked->st_dev &&
+           (!store->read_only || hone__side_serves(store, (uint64_t)checked->st_ino));
 }
 
 /* The lock file must be ours before it is used and, if it was just made in a folder like /tmp, still ours afterwards. */
