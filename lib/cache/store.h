@@ -154,6 +154,19 @@ hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
 
+/* Which part of the map a walk has looked at. */
+typedef struct hone__seen {
+    uintptr_t low, high;
+} hone__seen;
+static inline void hone__seen_add(hone__seen *seen, MDB_val value) {
+    uintptr_t at = (uintptr_t)value.mv_data;
+    seen->low = seen->low == 0 || at < seen->low ? at : seen->low;
+    seen->high = at + value.mv_size > seen->high ? at + value.mv_size : seen->high;
+}
+/* A walk over everything would make the whole file resident in our process: let go of what has been looked at.  Only in a read transaction,
+ * whose values all lie in the map and which keeps the map in its place. */
+void hone__txn_forget(const hone__seen *seen);
+
 /* ---- LMDB's codes (mdb_errors.c) ---- */
 hone_status hone__mdb_status(int code);
 /* The same with a message that names the file and the way out. */
