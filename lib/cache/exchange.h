@@ -2,6 +2,7 @@
 #ifndef HONE_EXCHANGE_H
 #define HONE_EXCHANGE_H
 
+#include "entry_filter.h"
 #include "layer.h"
 #include "merge.h"
 
@@ -16,10 +17,6 @@ typedef struct hone__opened {
 } hone__opened;
 hone_status hone__source_open(hone__opened *out, const char *path, const hone_pack_options *options, hone_error *err);
 void hone__source_shut(hone__opened *opened);
-
-/* Does the entry pass?  `filter` NULL: yes.  HONE_E_ARG from the check: a filter that cannot be understood. */
-hone_status hone__filter_check(const hone_filter *filter, hone_error *err);
-bool hone__filter_passes(const hone_filter *filter, const hone__entry *entry);
 
 /* ---- the report (spec/json.md, "exchange") ---- */
 enum { HONE_REASONS_MAX = 8 };

@@ -112,9 +112,19 @@ static hone_status read_config(const hone__reader *reader, const cJSON *item, co
     HONE_TRY(hone__want_object(reader, item, at));
     hone_error inner = {0};
     hone_status status = hone__config_read(reader->kernel->space, item, false, out, NULL, &inner);
+    if (status == HONE_OK)
+        return HONE_OK;
     if (status == HONE_E_NOMEM)
         return hone__mistake_nomem(reader);
-    return status == HONE_OK ? HONE_OK : hone__mistake(reader, at, "%.340s", inner.message);
+    /* "NAME: what is wrong": the name belongs into the pointer. */
+    for (const cJSON *member = item->child; member != NULL; member = member->next) {
+        size_t length = strlen(member->string);
+        if (strncmp(inner.message, member->string, length) == 0 && strncmp(inner.message + length, ": ", 2) == 0) {
+            hone__where where = hone__where_member(at, member->string);
+            return hone__mistake(reader, &where, "%.340s", inner.message + length + 2);
+        }
+    }
+    return hone__mistake(reader, at, "%.340s", inner.message);
 }
 
 static hone_status check_holds(const hone__reader *reader, const hone__where *at, const char *what, const hone__config *config) {
@@ -162,21 +172,22 @@ static hone_status read_space(const hone__reader *reader, const cJSON *spec) {
 /* ---- reference ---- */
 
 static hone_status read_reference(const hone__reader *reader, const cJSON *item) {
-    static const char *const members[] = {"source", "entry", "options", "config"};
+    static const char *const members[] = {"source", "entry", "options", "config", "launch"};
     hone_kernel *kernel = reader->kernel;
     if (item == NULL)
         return HONE_OK;
     hone__where at = hone__where_member(NULL, "reference");
     HONE_TRY(hone__want_object(reader, item, &at));
-    HONE_TRY(hone__want_members(reader, item, &at, members, 4));
+    HONE_TRY(hone__want_members(reader, item, &at, members, 5));
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(item, "config");
     const cJSON *source = cJSON_GetObjectItemCaseSensitive(item, "source");
     const cJSON *entry = cJSON_GetObjectItemCaseSensitive(item, "entry");
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(item, "options");
+    const cJSON *launch = cJSON_GetObjectItemCaseSensitive(item, "launch");
     kernel->has_reference = true;
     if (config != NULL) {
-        if (source != NULL || entry != NULL || options != NULL)
-            return hone__mistake(reader, &at, "give either \"config\", or \"entry\" with \"source\" and \"options\", not both");
+        if (source != NULL || entry != NULL || options != NULL || launch != NULL)
+            return hone__mistake(reader, &at, "give either \"config\", or \"entry\" with \"source\", \"options\" and \"launch\", not both");
         hone__where where = hone__where_member(&at, "config");
         HONE_TRY(read_config(reader, config, &where, &kernel->reference_config));
         return check_holds(reader, &where, "reference config", &kernel->reference_config);
@@ -187,6 +198,7 @@ static hone_status read_reference(const hone__reader *reader, const cJSON *item)
     HONE_TRY(read_entry(reader, entry, &where, &kernel->reference_entry));
     where = hone__where_member(&at, "options");
     HONE_TRY(hone__read_options(reader, options, &where, false, &kernel->reference_option, &kernel->reference_option_count));
+    HONE_TRY(hone__read_launch(reader, launch, &at, false, &kernel->reference_launch));
     if (source == NULL && kernel->source_path == NULL)
         return hone__mistake(reader, &at, "the kernel has no source, so the reference must name one: add \"source\"");
     if (source == NULL)
@@ -295,6 +307,21 @@ static hone_status read_evaluator(const hone__reader *reader, const cJSON *list)
     return HONE_OK;
 }
 
+static const char *const precisions[] = {"fp32", "tf32", "fp16", "bf16"};
+
+const char *hone__precision_name(hone__precision precision) {
+    return precisions[precision];
+}
+
+static hone_status read_precision(const hone__reader *reader, const cJSON *item) {
+    hone__where at = hone__where_member(NULL, "precision");
+    uint32_t choice = HONE_PRECISION_FP32;
+    if (item != NULL)
+        HONE_TRY(hone__want_choice(reader, item, &at, precisions, 4, &choice));
+    reader->kernel->precision = (hone__precision)choice;
+    return HONE_OK;
+}
+
 /* ---- the whole ---- */
 
 /* What can only be said when everything is read: arguments, options and launch at the default sizes and config. */
@@ -309,10 +336,20 @@ static hone_status check_defaults(const hone__reader *reader) {
     uint64_t bytes = 0;
     hone_status status = hone__kernel_buffers(kernel, sizes, &bytes, &inner);
     hone__where at = hone__where_member(NULL, "args");
+    for (uint32_t i = 0; i < kernel->arg_count && status == HONE_E_EXPR; i++) {
+        if (hone__arg_bytes(&kernel->arg[i], sizes, &bytes, NULL) == HONE_OK)
+            continue;
+        at = hone__where_element(&at, i); /* the first one that cannot be evaluated is the one that the message is about */
+        break;
+    }
     if (status == HONE_OK) {
         hone__geometry geometry;
-        status = hone__kernel_geometry(kernel, values, &geometry, &inner);
+        status = hone__launch_geometry(&kernel->launch, values, &geometry, &inner);
         at = hone__where_member(NULL, "launch");
+        if (status == HONE_OK) {
+            status = hone__launch_geometry(&kernel->reference_launch, sizes, &geometry, &inner);
+            at = hone__where_member(NULL, "reference");
+        }
     }
     return status == HONE_OK ? HONE_OK : hone__mistake(reader, &at, "%.300s (default sizes)", inner.message);
 }
@@ -321,7 +358,7 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     static const char *const members[] = {"hone",      "name",   "description", "language",  "source",    "dependencies", "entry",
                                           "options",   "sizes",  "args",        "params",    "constraints", "launch",     "default",
                                           "seeds",     "reference", "tolerance", "flops",    "bytes",     "limits",       "evaluator",
-                                          "$schema"};
+                                          "precision", "$schema"};
     hone_kernel *kernel = reader->kernel;
     HONE_TRY(hone__want_object(reader, spec, NULL));
     HONE_TRY(hone__want_members(reader, spec, NULL, members, sizeof members / sizeof members[0]));
@@ -335,13 +372,14 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     HONE_TRY(hone__read_options(reader, cJSON_GetObjectItemCaseSensitive(spec, "options"), &at, true, &kernel->option,
                                 &kernel->option_count));
     HONE_TRY(hone__read_args(reader, cJSON_GetObjectItemCaseSensitive(spec, "args")));
-    HONE_TRY(hone__read_launch(reader, cJSON_GetObjectItemCaseSensitive(spec, "launch")));
+    HONE_TRY(hone__read_launch(reader, cJSON_GetObjectItemCaseSensitive(spec, "launch"), NULL, true, &kernel->launch));
     HONE_TRY(read_seeds(reader, cJSON_GetObjectItemCaseSensitive(spec, "seeds")));
     HONE_TRY(read_reference(reader, cJSON_GetObjectItemCaseSensitive(spec, "reference")));
     HONE_TRY(read_tolerance(reader, cJSON_GetObjectItemCaseSensitive(spec, "tolerance")));
     HONE_TRY(read_limits(reader, cJSON_GetObjectItemCaseSensitive(spec, "limits")));
     HONE_TRY(read_work(reader, spec, "flops", &kernel->flops));
     HONE_TRY(read_work(reader, spec, "bytes", &kernel->bytes));
+    HONE_TRY(read_precision(reader, cJSON_GetObjectItemCaseSensitive(spec, "precision")));
     HONE_TRY(read_evaluator(reader, cJSON_GetObjectItemCaseSensitive(spec, "evaluator")));
     return check_defaults(reader);
 }
@@ -366,6 +404,9 @@ hone_status hone__kernel_read(hone_kernel **out, const char *json, size_t json_b
     size_t bad = hone__utf8_span(json, json_bytes);
     if (bad < json_bytes)
         return hone__fail(err, HONE_E_JSON, "spec", "%s: not UTF-8 at byte %zu; convert it (iconv -t UTF-8)", label, bad);
+    size_t nul = hone__json_nul_value(json, json_bytes);
+    if (nul < json_bytes)
+        return hone__fail(err, HONE_E_JSON, "spec", "%s: the string at byte %zu holds \\u0000, which no text of a spec may", label, nul);
     hone_kernel *kernel = hone__alloc(sizeof *kernel);
     hone__reader reader = {.label = label, .err = err, .kernel = kernel};
     if (kernel == NULL)

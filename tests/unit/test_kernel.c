@@ -133,6 +133,7 @@ static const mistake mistakes[] = {
     {"/source", "7", "/source", "must be a string"},
     {"/entry", NULL, "(top level)", "\"entry\" is missing"},
     {"/entry", "\"a-b\"", "/entry", "not a C identifier"},
+    {"/entry", "\"int\"", "/entry", "a word of the language"},
     {"/dependencies/0", "\"no.h\"", "/dependencies/0", "no.h"},
     {"/dependencies", "{}", "/dependencies", "must be an array"},
     {"/options/1", "\"-DM=${K}\"", "/options/1", "K"},
@@ -172,8 +173,8 @@ static const mistake mistakes[] = {
     {"/args/0/shape", "[]", "/args/0/shape", "at least 1"},
     {"/args/0/shape/0", "\"M +\"", "/args/0/shape/0", "byte"},
     {"/args/0/shape/0", "\"BM\"", "/args/0/shape/0", "over sizes only"},
-    {"/args/0/shape/0", "\"M - 64\"", "/args", "a dimension is at least 1"},
-    {"/args/0/shape/0", "\"1 / (M - 64)\"", "/args", "shape[0]"},
+    {"/args/0/shape/0", "\"M - 64\"", "/args/0", "a dimension is at least 1"},
+    {"/args/0/shape/0", "\"1 / (M - 64)\"", "/args/0", "shape[0]"},
     {"/args/0/shape/0", "\"M * 100000\"", "/args", "1048576 bytes of limits.memory_bytes"},
     {"/args/0/shape", "[\"M\",2147483648,2147483648,2147483648]", "/args", "limits.memory_bytes"},
     {"/args/0/shape/0", "true", "/args/0/shape/0", "must be an expression"},
@@ -193,7 +194,7 @@ static const mistake mistakes[] = {
     {"/args/2/value", NULL, "/args/2", "\"value\" is missing"},
     {"/args/2/value", "\"Q\"", "/args/2/value", "Q"},
     {"/args/2/value", "1.5", "/args/2/value", "whole number"},
-    {"/args/2/value", "\"1 << 60\"", "/args", "does not fit dtype i64"},
+    {"/args/2/value", "\"1 << 60\"", "/args/2", "does not fit dtype i64"},
     {"/args/2/shape", "[1]", "/args/2/shape", "unknown member"},
     {"/params", NULL, "/params", "params"},
     {"/params/BM/stepp", "1", "/params/BM/stepp", "step"},
@@ -207,8 +208,8 @@ static const mistake mistakes[] = {
     {"/constraints/0", "\"BM == 48\"", "/default", "BM == 48 does not hold: BM=32"},
     {"/sizes/M/default", "16", "/default", "BM <= M does not hold: M=16, BM=32 (the tile must fit)"},
     {"/seeds", "{}", "/seeds", "must be an array"},
-    {"/seeds/0", "{\"BN\":1}", "/seeds/0", "BN"},
-    {"/seeds/0", "{\"BM\":17}", "/seeds/0", "17"},
+    {"/seeds/0", "{\"BN\":1}", "/seeds/0/BN", "no such parameter; did you mean BM?"},
+    {"/seeds/0", "{\"BM\":17}", "/seeds/0/BM", "17"},
     {"/seeds/0", "5", "/seeds/0", "must be an object"},
     {"/launch", "{\"grid\":[1],\"block\":[1]}", "/launch", "language c"},
     {"/reference", "[]", "/reference", "must be an object"},
@@ -259,7 +260,8 @@ static void test_kernel__language_rules(void **state) {
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"block\":[1]}", "/launch", "\"grid\" is missing"},
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[1,1,1,1],\"block\":[1]}", "/launch/grid", "at most 3"},
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[\"ceil_div(M, Q)\"],\"block\":[1]}", "/launch/grid/0", "Q"},
-        {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[\"BM - 32\"],\"block\":[1]}", "/launch", "grid[0]"},
+        {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[1],\"block\":[1]}", "/reference", "\"launch\" is missing"},
+        {"\"language\":\"c\"", "\"language\":\"c\",\"precision\":\"fp8\"", "/precision", "fp32, tf32, fp16, bf16"},
         {"\"language\":\"c\"", "\"language\":\"external\"", "(top level)", "\"evaluator\" is missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -284,6 +286,9 @@ static void test_kernel__refuses_what_is_not_json(void **state) {
     assert_non_null(strstr(err.message, "twice"));
     assert_int_equal(read_text(&kernel, "{\"name\":\"\xff\"}", &err), HONE_E_JSON);
     assert_non_null(strstr(err.message, "UTF-8 at byte 9"));
+    /* cJSON ends a text at \u0000, so half a constraint would count. */
+    assert_int_equal(read_text(&kernel, "{\"constraints\":[\"BM > 1\\u0000 && BM < 9\"]}", &err), HONE_E_JSON);
+    assert_non_null(strstr(err.message, "u0000"));
     assert_int_equal(read_text(&kernel, "[]", &err), HONE_E_SPEC);
     assert_int_equal(read_text(&kernel, "", &err), HONE_E_JSON);
     char *big = hone__alloc((1u << 20) + 2);
@@ -499,6 +504,54 @@ static void test_kernel__cuda_launch_and_config_reference(void **state) {
     hone_kernel_free(kernel);
 }
 
+static char *cuda_spec(const char *grid, const char *reference) {
+    char *text = changed("/reference", reference);
+    cJSON *spec = cJSON_Parse(text);
+    cJSON_free(text);
+    cJSON_ReplaceItemInObjectCaseSensitive(spec, "language", cJSON_CreateString("cuda"));
+    cJSON *launch = cJSON_AddObjectToObject(spec, "launch");
+    cJSON_AddItemToObject(launch, "grid", cJSON_Parse(grid));
+    cJSON_AddItemToObject(launch, "block", cJSON_Parse("[128]"));
+    cJSON_AddStringToObject(spec, "precision", "bf16");
+    text = cJSON_PrintUnformatted(spec);
+    cJSON_Delete(spec);
+    return text;
+}
+
+static void test_kernel__cuda_reference_has_a_launch_of_its_own(void **state) {
+    (void)state;
+    static const char good_reference[] = "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"ceil_div(M, 32)\"],\"block\":[32,4]}}";
+    static const struct {
+        const char *grid, *reference, *words;
+    } bad[] = {
+        {"[\"BM - 32\"]", good_reference, "/launch: launch grid[0]"},
+        {"[1]", "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"BM\"],\"block\":[1]}}", "/reference/launch/grid/0"},
+        {"[1]", "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"M - 100\"],\"block\":[1]}}", "/reference: launch grid[0]"},
+        {"[1]", "{\"config\":{},\"launch\":{\"grid\":[1],\"block\":[1]}}", "not both"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hone_error err = {0};
+        hone_kernel *kernel = NULL;
+        char *text = cuda_spec(bad[i].grid, bad[i].reference);
+        assert_int_equal(read_text(&kernel, text, &err), HONE_E_SPEC);
+        if (strstr(err.message, bad[i].words) == NULL)
+            fail_msg("case %zu: %s", i, err.message);
+        cJSON_free(text);
+    }
+    char *text = cuda_spec("[1]", good_reference);
+    hone_kernel *kernel = good(text);
+    cJSON_free(text);
+    assert_int_equal(kernel->precision, HONE_PRECISION_BF16);
+    int64_t sizes[] = {100, 32, 5};
+    cJSON *body = NULL;
+    hone_error err = {0};
+    assert_int_equal(hone__kernel_prepare_json(kernel, sizes, 1, &body, &err), HONE_OK);
+    assert_item(cJSON_GetObjectItemCaseSensitive(body, "reference"), "launch",
+                "{\"grid\":[4],\"block\":[32,4],\"cluster\":[],\"shared_bytes\":0}");
+    cJSON_Delete(body);
+    hone_kernel_free(kernel);
+}
+
 static void test_kernel__external_is_short(void **state) {
     (void)state;
     hone_kernel *kernel = good("{\"hone\":1,\"name\":\"t\",\"language\":\"external\",\"evaluator\":[\"python3\",\"./eval.py\",\"../x\",\"-v\"],"
@@ -585,6 +638,7 @@ int main(void) {
         cmocka_unit_test(test_kernel__prepare_body),
         cmocka_unit_test(test_kernel__compile_body),
         cmocka_unit_test(test_kernel__cuda_launch_and_config_reference),
+        cmocka_unit_test(test_kernel__cuda_reference_has_a_launch_of_its_own),
         cmocka_unit_test(test_kernel__external_is_short),
         cmocka_unit_test(test_kernel__survives_failed_allocations),
         cmocka_unit_test(test_kernel__shipped_specs_are_good),
