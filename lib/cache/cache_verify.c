@@ -97,12 +97,14 @@ static hone_status check_stat(MDB_val key, MDB_val value, const char **reason) {
         return hone__counter_decode(key, value, counter, &count) ? HONE_OK : HONE_E_CORRUPT;
     if (key.mv_size >= 2 && memcmp(name, "n:", 2) == 0)
         return hone__note_check(slot, value);
+    if (key.mv_size >= 2 && memcmp(name, "g:", 2) == 0)
+        return hone__generation_check(slot, value);
     if (key.mv_size == HONE_FAILURE_SLOT_BYTES && memcmp(name, "f:", 2) == 0) {
         HONE_TRY(hone__failure_decode(&failure, value.mv_data, value.mv_size, slot));
         hone__failure_clear(&failure);
         return HONE_OK;
     }
-    *reason = "its key is none of counters, notes and failures";
+    *reason = "its key is none of counters, notes, generations and failures";
     return HONE_E_CORRUPT;
 }
 

@@ -244,16 +244,22 @@ hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot
 
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
     MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, 0));
 }
 
 hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
     MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, MDB_APPEND));
 }
 
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot) {
     MDB_val key = val(slot);
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_del(txn->txn, txn->store->dbi[table], &key, NULL));
 }
 
