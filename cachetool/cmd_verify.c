@@ -122,7 +122,8 @@ int cmd_verify(const invocation *in) {
     int how = 0;
     while (waitpid(pid, &how, 0) < 0 && errno == EINTR)
         continue;
-    if (WIFEXITED(how) && WEXITSTATUS(how) <= EXIT_CODE_BUG)
+    /* 1 is none of ours: a sanitizer, or the C library, has ended it. */
+    if (WIFEXITED(how) && WEXITSTATUS(how) <= EXIT_CODE_BUG && WEXITSTATUS(how) != EXIT_CODE_MISS)
         return WEXITSTATUS(how);
     if (WIFSIGNALED(how) && (WTERMSIG(how) == SIGINT || WTERMSIG(how) == SIGTERM || WTERMSIG(how) == SIGHUP))
         return EXIT_CODE_ENVIRONMENT;

@@ -8,6 +8,7 @@
 #include "store.h"
 #include "upkeep.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -216,7 +217,10 @@ static hone_status check_pages(const char *path, char *reason, size_t reason_byt
     HONE_TRY(hone__open_trusted(&fd, path, O_RDONLY, true, err));
     *file_bytes = fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0;
     *state = hone__file_check_whole(fd, reason, reason_bytes);
+    int code = errno;
     (void)close(fd);
+    if (*state == HONE_FILE_UNREADABLE)
+        return hone__fail_os(err, HONE_E_IO, "cache", code, "cannot read %s: %s", path, strerror(code));
     return HONE_OK;
 }
 

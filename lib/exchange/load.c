@@ -7,12 +7,13 @@
 #include "utf8.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BATCH = 256, BATCH_BYTES = 4 << 20, READ_BYTES = 64 << 10, REASON_BYTES = 256 };
+enum { POLL_MS = 250, BATCH = 256, BATCH_BYTES = 4 << 20, READ_BYTES = 64 << 10, REASON_BYTES = 256 };
 
 typedef struct loading {
     hone_cache *cache;            /* NULL: an empty one, in a dry run */
@@ -39,9 +40,11 @@ typedef struct loading {
 /* ---- lines ---- */
 
 static hone_status fill_chunk(loading *l) {
+    struct pollfd input = {.fd = l->fd, .events = POLLIN};
     ssize_t got;
-    while ((got = read(l->fd, l->chunk, sizeof l->chunk)) < 0 && errno == EINTR)
-        continue;
+    /* A pipe may be silent for long: the caller can cancel meanwhile. */
+    while ((l->fd >= 0 && poll(&input, 1, POLL_MS) == 0) || (got = read(l->fd, l->chunk, sizeof l->chunk), got < 0 && errno == EINTR))
+        HONE_TRY(hone__work_step(&l->work, 0, l->err));
     if (got < 0)
         return hone__fail_os(l->err, HONE_E_IO, "exchange", errno, "cannot read %s: %s", l->label, strerror(errno));
     l->chunk_length = (size_t)got;

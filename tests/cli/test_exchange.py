@@ -1,10 +1,14 @@
 """hone dump, load, diff, ls, show and stats on caches of made-up entries: what they print, what they refuse, and how they fail."""
 import json
 import os
+import pty
+import shutil
+import signal
 import subprocess
+import time
 import unittest
 
-from cli.hone_command import CommandTest, SANITIZE, TOOL
+from cli.hone_command import CommandTest, PATIENCE, SANITIZE, TOOL
 from cli.made_cache import HEAD, digest, dump, entry, kernel, make
 
 
@@ -113,6 +117,71 @@ class DumpLoadTest(CommandTest):
         for name, a, b in zip(("load", "dump", "diff", "verify", "prune"), small, large):
             # LMDB's pages count as resident memory: the file has some 8 MB.
             self.assertLess(b - a, 14000, f"{name}: {a} KiB for 300 entries, {b} KiB for 6000")
+
+
+class SurroundingsTest(CommandTest):
+    def start_load(self):
+        """`hone load -` that waits for more lines, its talk on a terminal of 80 columns."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        env = {**self.env, "TERM": "xterm", "NO_COLOR": "1"}
+        load = subprocess.Popen([TOOL, "load", "-", "--cache", self.cache], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=slave, env=env)
+        os.close(slave)
+        self.addCleanup(load.stdout.close)
+        self.addCleanup(load.kill)
+        text = dump([entry(i) for i in range(400)]).encode()
+        load.stdin.write(text[:200000])
+        load.stdin.flush()
+        return load, master, text[200000:]
+
+    def test_progress_on_a_terminal(self):
+        load, master, rest = self.start_load()
+        time.sleep(0.8)
+        load.stdin.write(rest)
+        load.stdin.close()
+        out = load.stdout.read()
+        self.assertEqual(load.wait(60 * PATIENCE), 0)
+        self.assertIn(b"imported 400 entries", out)
+        self.assertRegex(os.read(master, 65536).decode(), "\\r\x1b\\[K.*loading: [0-9,]+")
+
+    def test_an_interrupted_load_ends_in_order(self):
+        load, master, _ = self.start_load()
+        deadline = time.monotonic() + 30 * PATIENCE
+        while time.monotonic() < deadline:
+            with open(f"/proc/{load.pid}/status", encoding="ascii") as file:
+                if int(next(line for line in file if line.startswith("SigCgt")).split()[1], 16) & 2:
+                    break # it heeds the signal
+            time.sleep(0.02)
+        load.send_signal(signal.SIGINT)
+        self.assertEqual(load.wait(60 * PATIENCE), 4)
+        load.stdin.close()
+        self.assertIn("E_CANCELLED", os.read(master, 65536).decode())
+        self.expect(0, "verify", self.cache)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "another user can be had by root only")
+    def test_another_user(self):
+        """Reads a cache of root's that is not writable for it, and is told when it wants to change it or to write where it may not."""
+        os.chmod(self.folder, 0o755)
+        make(self, self.cache, [entry(i) for i in range(5)])
+        for name in os.listdir(self.folder):
+            os.chmod(os.path.join(self.folder, name), 0o644)
+
+        def nobody(*words):
+            return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", TOOL, *words], capture_output=True, text=True,
+                                  env={**self.env, "HOME": "/nonexistent", "ASAN_OPTIONS": "detect_leaks=0"}, cwd="/", timeout=60 * PATIENCE)
+
+        if not os.access(TOOL, os.X_OK) or subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", TOOL],
+                                                          timeout=30).returncode != 0:
+            self.skipTest("another user may not run the command where it was built")
+        self.assertEqual(nobody("dump", self.cache).stdout, self.expect(0, "dump", self.cache).stdout)
+        self.assertEqual(nobody("verify", self.cache).returncode, 0)
+        self.assertEqual(nobody("diff", self.cache, self.cache).returncode, 0)
+        for words in (["dump", self.cache, "-o", os.path.join(self.folder, "x")], ["export", self.cache, "-o", os.path.join(self.folder, "x")],
+                      ["prune", self.cache, "--kernel", "matmul"], ["compact", self.cache], ["gc", self.cache]):
+            done = nobody(*words)
+            self.assertEqual(done.returncode, 4, words)
+            self.assertNotEqual(done.stderr, "")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "x")))
 
 
 class DiffTest(CommandTest):
