@@ -501,7 +501,7 @@ static double nearest(const hone__strategy *strategy, const hone__config *config
 }
 
 /* The one of some draws that is least like anything proposed. */
-static bool propose_apart(hone__strategy *strategy) {
+bool hone__lfbo_queue_apart(hone__strategy *strategy) {
     hone__config drawn, chosen = strategy->space->base;
     double top = -1;
     for (int i = 0; i < 4 * APART_DRAWS && (i < APART_DRAWS || top < 0); i++) {
@@ -526,7 +526,7 @@ static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     if (lfbo->seen_count > first)
         lfbo->taught = false;
     if (strategy->told < BEGIN_AT || lfbo->ok < 2 || strategy->best == UINT32_MAX)
-        return propose_apart(strategy);
+        return hone__lfbo_queue_apart(strategy);
     if (!lfbo->taught) {
         take_residues(lfbo, strategy);
         if (!teach_process(lfbo, strategy, lfbo->taught_count))
