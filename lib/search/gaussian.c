@@ -152,9 +152,9 @@ void hone__gaussian_place(const hone__gaussian *model, const hone__config *confi
     }
 }
 
-static double matern(double squared) { /* 5/2 */
-    double distance = sqrt(5.0 * squared);
-    return (1.0 + distance + distance * distance / 3.0) * exp(-distance);
+static double matern(double squared) { /* 3/2: costs of configs are rough */
+    double distance = sqrt(3.0 * squared);
+    return (1.0 + distance) * exp(-distance);
 }
 
 static double covariance(const hone__gaussian *model, const float *a, const float *b) {
