@@ -29,7 +29,8 @@ enum {
     FOREST_ROWS = 640,
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
-    TRANSFERRED = 5,         /* configs of the evidence that are tried first */
+    TRANSFERRED = 5,         /* configs of the evidence that are tried first ... */
+    DRAWS_BESIDE = 3,        /* ... and draws that they are judged beside */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
 static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
@@ -46,8 +47,7 @@ struct hone__lfbo {
     hone__pool pool;
     hone__prior prior;
     double *residue;             /* by result: cost less what the prior explains */
-    double *foreseen;            /* by result: what the prior predicts */
-    bool evidence_read;
+    float (*foreseen)[HONE_PRIOR_SOURCES]; /* by result: what the prior predicts */
     uint32_t *seen;              /* results taken in, in order */
     uint32_t seen_count, seen_capacity;
     uint8_t *taken;              /* by result */
@@ -56,7 +56,7 @@ struct hone__lfbo {
     uint32_t fits_ok;            /* successes at the last learning of weights */
     uint32_t ok;                 /* successes so far */
     uint32_t forest_at;          /* results at the last growing of the forest */
-    double forest_trust;         /* of the prior, when it grew */
+    double forest_trust[HONE_PRIOR_SOURCES]; /* of the prior, when it grew */
     double forest_base;          /* what its targets count from */
     uint32_t taught_count;       /* results that the process has */
     bool taught;
@@ -64,6 +64,7 @@ struct hone__lfbo {
     bool started;
     uint32_t best_expanded;      /* whose neighbours are in the pool */
     uint32_t proposals;
+    uint32_t draws_wanted;       /* results before the surrogates speak, when there is evidence: some are draws */
     double warp_base, warp_scale;
     double gain;                 /* smoothed largest expected improvement */
     uint32_t best;               /* of the results taken in; UINT32_MAX */
@@ -134,7 +135,7 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
         double *residue = hone__realloc(lfbo->residue, capacity * sizeof *residue);
         if (residue != NULL)
             lfbo->residue = residue;
-        double *foreseen = hone__realloc(lfbo->foreseen, capacity * sizeof *foreseen);
+        float (*foreseen)[HONE_PRIOR_SOURCES] = hone__realloc(lfbo->foreseen, capacity * sizeof *foreseen);
         if (foreseen != NULL)
             lfbo->foreseen = foreseen;
         if (taken == NULL || seen == NULL || residue == NULL || foreseen == NULL)
@@ -151,12 +152,10 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
             lfbo->best = lfbo->best == UINT32_MAX || cost_of(strategy, i) < cost_of(strategy, lfbo->best) ? i : lfbo->best;
         }
         lfbo->any_failed = lfbo->any_failed || !succeeded(&strategy->result[i]);
-        lfbo->foreseen[i] = 0;
-        if (lfbo->prior.forest != NULL) {
-            float row[HONE_FEATURES_MAX];
+        float row[HONE_FEATURES_MAX];
+        if (lfbo->prior.sources > 0)
             hone__features_fill(lfbo->features, &strategy->result[i].config, row);
-            lfbo->foreseen[i] = hone__prior_at(&lfbo->prior, row);
-        }
+        hone__prior_at(&lfbo->prior, row, lfbo->foreseen[i]);
     }
     return true;
 }
@@ -189,20 +188,21 @@ static double warped(const hone__lfbo *lfbo, double cost) {
 
 /* How far the prior is believed, and what it leaves to be learnt. */
 static void take_residues(hone__lfbo *lfbo, const hone__strategy *strategy) {
-    double cost[JUDGED_MAX], foreseen[JUDGED_MAX];
+    double cost[JUDGED_MAX];
+    float foreseen[JUDGED_MAX][HONE_PRIOR_SOURCES];
     uint32_t count = 0;
-    for (uint32_t k = 0; k < lfbo->seen_count && count < JUDGED_MAX && lfbo->prior.forest != NULL; k++) {
+    for (uint32_t k = 0; k < lfbo->seen_count && count < JUDGED_MAX && lfbo->prior.sources > 0; k++) {
         uint32_t i = lfbo->seen[k];
         if (!succeeded(&strategy->result[i]))
             continue;
         cost[count] = warped(lfbo, cost_of(strategy, i));
-        foreseen[count++] = lfbo->foreseen[i];
+        memcpy(foreseen[count++], lfbo->foreseen[i], sizeof foreseen[0]);
     }
-    hone__prior_judge(&lfbo->prior, cost, foreseen, count);
+    hone__prior_judge(&lfbo->prior, cost, (const float (*)[HONE_PRIOR_SOURCES])foreseen, count);
     for (uint32_t k = 0; k < lfbo->seen_count; k++) {
         uint32_t i = lfbo->seen[k];
         if (succeeded(&strategy->result[i]))
-            lfbo->residue[i] = warped(lfbo, cost_of(strategy, i)) - lfbo->prior.trust * lfbo->foreseen[i];
+            lfbo->residue[i] = warped(lfbo, cost_of(strategy, i)) - hone__prior_sum(lfbo->prior.trust, lfbo->foreseen[i]);
     }
 }
 
@@ -300,7 +300,7 @@ static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
             targets[i] = (float)(lfbo->residue[chosen[i].result] - lfbo->residue[chosen[0].result]);
         }
         lfbo->forest_base = lfbo->residue[chosen[0].result];
-        lfbo->forest_trust = lfbo->prior.trust;
+        memcpy(lfbo->forest_trust, lfbo->prior.trust, sizeof lfbo->forest_trust);
         lfbo->forest_ready = hone__forest_fit(lfbo->costs, rows, targets, NULL, count, &strategy->rng);
         count = lfbo->seen_count < FOREST_ROWS ? lfbo->seen_count : FOREST_ROWS;
         for (uint32_t i = 0; i < count && lfbo->any_failed; i++) {
@@ -482,10 +482,10 @@ static outlook look(hone__lfbo *lfbo, uint32_t member) {
         pool->forest_variance[member] = (float)variance;
         pool->failing[member] = (float)failing;
     }
-    double mean, deviation, prior = (double)pool->prior[member];
-    double tree = lfbo->forest_base + (double)pool->forest_mean[member] + lfbo->forest_trust * prior;
+    double mean, deviation;
+    double tree = lfbo->forest_base + (double)pool->forest_mean[member] + hone__prior_sum(lfbo->forest_trust, pool->prior[member]);
     hone__gaussian_predict(lfbo->gaussian, whitened, &mean, &deviation);
-    mean += lfbo->prior.trust * prior;
+    mean += hone__prior_sum(lfbo->prior.trust, pool->prior[member]);
     double apart = mean - tree;
     const double p = process_share, q = 1.0 - p;
     return (outlook){.mean = p * mean + q * tree,
@@ -575,14 +575,11 @@ bool hone__lfbo_queue_apart(hone__strategy *strategy) {
 
 static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     uint32_t first = lfbo->seen_count;
-    if (!lfbo->evidence_read && !hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
-        return false;
-    lfbo->evidence_read = true;
     if (!take_results(lfbo, strategy))
         return false;
     if (lfbo->seen_count > first)
         lfbo->taught = false;
-    if (lfbo->seen_count < BEGIN_AT || lfbo->ok < 2)
+    if (lfbo->seen_count < BEGIN_AT || strategy->result_count < lfbo->draws_wanted || lfbo->ok < 2)
         return hone__lfbo_queue_apart(strategy);
     if (forest_is_due(lfbo))
         set_warp(lfbo, strategy);
@@ -630,13 +627,23 @@ void hone__lfbo_offer(hone__lfbo *lfbo, const hone__strategy *strategy, const ho
         (void)hone__pool_add(&lfbo->pool, strategy, config);
 }
 
+bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy) {
+    if (strategy->options.evidence_count == 0)
+        return true;
+    if (!hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
+        return false;
+    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + DRAWS_BESIDE;
+    hone__prior_queue_best(&lfbo->prior, lfbo->features, strategy, TRANSFERRED);
+    return true;
+}
+
 /* ---- the strategy ---- */
 
 static hone_status lfbo_open(hone__strategy *strategy, hone_error *err) {
     hone__strategy_queue_known(strategy);
-    hone__prior_queue_best(strategy, TRANSFERRED);
-    strategy->state = hone__lfbo_new(strategy->space);
-    return strategy->state != NULL ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "search", "no memory for the surrogate");
+    hone__lfbo *lfbo = hone__lfbo_new(strategy->space);
+    strategy->state = lfbo;
+    return lfbo != NULL && hone__lfbo_evidence(lfbo, strategy) ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "search", "no memory for the surrogate");
 }
 
 static void lfbo_close(hone__strategy *strategy) {

@@ -298,6 +298,8 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     else
         ask_model(strategy, NULL);
     hone__strategy_queue_known(strategy);
+    if (talk->lfbo != NULL && !hone__lfbo_evidence(talk->lfbo, strategy))
+        return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the evidence");
     for (uint32_t i = 0; i < options->initial_random; i++)
         (void)hone__lfbo_queue_apart(strategy);
     return HONE_OK;
