@@ -29,8 +29,8 @@ enum {
     FOREST_ROWS = 640,
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
-    TRANSFERRED = 5,         /* configs of the evidence that are tried first ... */
-    DRAWS_BESIDE = 3,        /* ... and draws that they are judged beside */
+    TRANSFERRED = 3,         /* configs of the evidence that are tried first ... */
+    DRAWS_BESIDE = 4,        /* ... and draws that they are judged beside */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
 static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */

@@ -7,7 +7,7 @@
 
 enum { LEAST_EVIDENCE = 8, TREES = 24, SWEEPS = 8 };
 /* Results that would have to disagree before the first belief (slopes that add up to 1) is halved. */
-static const double first_belief = 2.0;
+static const double first_belief = 1.0;
 
 static uint32_t source_of(const hone__evidence *evidence) {
     return evidence->source < HONE_PRIOR_SOURCES ? evidence->source : HONE_PRIOR_SOURCES - 1;
@@ -142,7 +142,7 @@ void hone__prior_judge(hone__prior *prior, const double *cost, const float (*pre
     }
     /* What correlates no more than by chance is believed the less, the more is known. */
     double likeness = cross / sqrt(spread * m.cost);
-    double belief = (count * fmax(0, likeness - 1.0 / sqrt(count)) + first_belief) / (count + first_belief);
+    double belief = (count * fmax(0, likeness - 1.5 / sqrt(count)) + first_belief) / (count + first_belief);
     for (uint32_t k = 0; k < sources; k++)
         prior->trust[k] = slope[k] * belief;
 }
