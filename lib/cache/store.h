@@ -48,7 +48,11 @@ typedef struct hone__store {
     MDB_env *env;                      /* under `gate`; NULL after a failed reopen */
     MDB_dbi dbi[HONE_TABLE_COUNT];
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
-    bool read_only, durable, allow_network_fs;
+    atomic_bool read_only;
+    bool durable, allow_network_fs;
+    atomic_bool is_copy;               /* the environment is a copy in memory, of state ... */
+    _Atomic uint64_t copy_state;
+    _Atomic uint64_t look_ns;          /* when to look next at what became of the file */
     uint64_t map_bytes_max;
     atomic_uint commits;
     pthread_mutex_t counter_names;     /* adding a counter */
@@ -81,6 +85,8 @@ void hone__env_close(hone__store *store);
 hone_status hone__store_reopen(hone__store *store, hone_error *err);
 /* Has the file at our path been deleted or replaced? */
 bool hone__store_replaced(const hone__store *store);
+/* Has a reopen failed, or LMDB given up? */
+bool hone__store_closed(hone__store *store);
 
 /* ---- paths and trust (store_path.c) ---- */
 hone_status hone__cache_default_path(char **out, hone_error *err);
@@ -94,13 +100,15 @@ hone_status hone__check_trusted(const char *path, bool read_only, hone_error *er
 const char *hone__netfs_name(uint64_t magic);
 
 /* ---- looking at a file before LMDB does (store_check.c, store_walk.c) ---- */
-/* Does the file begin as LMDB's do? */
+/* Does the file begin as LMDB's do, or with nothing but zeros? */
 bool hone__file_has_magic(int fd);
-typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
+typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED, HONE_FILE_UNREADABLE /* errno says why */ } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
 
+/* The number of the newest transaction of an open file; false when there is no sound meta page. */
+bool hone__file_state_number(int fd, uint64_t *state);
 /* A copy in memory (*out is its descriptor) of the newest state of an open file; 0, or an errno or LMDB code. */
-int hone__snapshot_make(int fd, uint64_t bytes_max, int *out);
+int hone__snapshot_make(int fd, uint64_t bytes_max, int *out, uint64_t *state);
 
 /* ---- the side lock (store_lock.c) ---- */
 hone_status hone__side_open(hone__store *store, hone_error *err);
@@ -108,6 +116,8 @@ hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *er
 void hone__side_unlock(hone__store *store);
 /* Does the side file say that the present lock file belongs to this data file and to our C library? */
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err);
+/* For a reader that has no side file open: may the lock file serve this data file?  Not when the side file names another. */
+bool hone__side_serves(const hone__store *store, uint64_t ino);
 /* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is. */
 hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 
