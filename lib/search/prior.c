@@ -191,12 +191,12 @@ void hone__prior_queue_best(const hone__prior *prior, const hone__features *feat
     if (options->evidence_count == 0)
         return;
     candidate *ranked = hone__alloc_array(options->evidence_count, sizeof *ranked);
-    uint32_t count = ranked == NULL ? 0 : rank(prior, features, options, ranked), queued = 0, first = strategy->result_count;
+    uint32_t count = ranked == NULL ? 0 : rank(prior, features, options, ranked), queued = 0;
     for (uint32_t unlike = 2; unlike > 0 && queued < most; unlike--) { /* near duplicates of the best only when there is nothing else */
         for (uint32_t i = 0; i < count && queued < most; i++) {
             const hone__config *config = &options->evidence[ranked[i].at].config;
             bool apart = true;
-            for (uint32_t k = first; k < strategy->result_count && apart; k++)
+            for (uint32_t k = 0; k < strategy->result_count && apart; k++)
                 apart = differing(strategy, config, &strategy->result[k].config) >= unlike;
             queued += apart && hone__strategy_queue(strategy, config, "transfer");
         }
