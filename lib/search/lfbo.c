@@ -26,7 +26,8 @@ enum {
     TREES = 24,
     FAILURE_TREES = 16,
     FIT_POINTS = 160,        /* of the process, when there are more results: the best and the latest */
-    FOREST_ROWS = 640,
+    FOREST_ROWS = 480,
+    REGROW_LATER = 150,      /* results from which the forests are grown anew less often: they cost more, and differ less */
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
     TRANSFERRED = 3,         /* configs of the evidence that are tried first ... */
@@ -38,7 +39,7 @@ static const double process_share = 0.85; /* of the process in the mixture, the 
 static const double warp_share = 1.0;      /* of the distance from the best to the median: what is worse than that is told apart less and less */
 static const double warp_least = 0.05;
 static const double relearn_growth = 1.25; /* more successes than at the last time, before weights are learnt anew */
-static const double regrow_growth = 1.08;  /* likewise results, before the forest is grown anew */
+static const double regrow_growth = 1.08, regrow_later = 1.2;  /* likewise results, before the forest is grown anew */
 
 struct hone__lfbo {
     hone__features *features;
@@ -284,7 +285,8 @@ static bool teach_process(hone__lfbo *lfbo, const hone__strategy *strategy, uint
 }
 
 static bool forest_is_due(const hone__lfbo *lfbo) {
-    return !lfbo->forest_ready || lfbo->seen_count >= 1 + (uint32_t)(regrow_growth * lfbo->forest_at);
+    double growth = lfbo->forest_at < REGROW_LATER ? regrow_growth : regrow_later;
+    return !lfbo->forest_ready || lfbo->seen_count >= 1 + (uint32_t)(growth * lfbo->forest_at);
 }
 
 static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
