@@ -66,7 +66,7 @@ static process_state look_at_process(uint64_t pid) {
 static void describe_self(claim_record *out, const hone_cache *cache) {
     struct stat info;
     memset(out, 0, sizeof *out);
-    out->token = cache->token;
+    out->token = cache == NULL ? 0 : cache->token;
     out->pid = (uint64_t)getpid();
     out->start = look_at_process(out->pid).start;
     out->namespace_inode = stat("/proc/self/ns/pid", &info) == 0 ? (uint64_t)info.st_ino : 0;
@@ -88,6 +88,20 @@ static bool is_dead(const claim_record *owner, const claim_record *self, int64_t
         return true;
     process_state found = look_at_process(owner->pid);
     return found.ended || (found.start != 0 && owner->start != 0 && found.start != owner->start); /* or the number is another's now */
+}
+
+hone_status hone__claim_check(hone__slot_key slot, MDB_val value) {
+    claim_record claim;
+    return hone__record_decode(&claim, &claim_layout, value.mv_data, value.mv_size, slot);
+}
+
+bool hone__claim_is_dead(hone__slot_key slot, MDB_val value) {
+    claim_record owner, self;
+    hone_status status = hone__record_decode(&owner, &claim_layout, value.mv_data, value.mv_size, slot);
+    if (status != HONE_OK)
+        return status == HONE_E_CORRUPT; /* a damaged claim is nobody's */
+    describe_self(&self, NULL);
+    return is_dead(&owner, &self, hone__clock_unix_s());
 }
 
 typedef struct claim_call {

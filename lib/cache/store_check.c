@@ -37,6 +37,7 @@ hone__tree hone__tree_read(const uint8_t *at) {
     hone__tree tree;
     memcpy(&tree.flags, at + 4, sizeof tree.flags);
     memcpy(&tree.depth, at + 6, sizeof tree.depth);
+    memcpy(&tree.entries, at + 32, sizeof tree.entries);
     memcpy(&tree.root, at + 40, sizeof tree.root);
     return tree;
 }
@@ -129,7 +130,7 @@ bool hone__file_state_number(int fd, uint64_t *txn) {
 }
 
 /* One look; `txn`: at which state of the file. */
-static const char *look(int fd, uint64_t *txn, bool *is_new) {
+static const char *look(int fd, bool whole, uint64_t *txn, bool *is_new) {
     struct stat info;
     hone__file_meta newest;
     if (fstat(fd, &info) != 0)
@@ -149,12 +150,12 @@ static const char *look(int fd, uint64_t *txn, bool *is_new) {
         return "its last page is senseless";
     if (!newest.in_turn)
         return "its two meta pages do not follow one another";
-    if (is_short || bytes <= WALK_BYTES_MAX)
+    if (whole || is_short || bytes <= WALK_BYTES_MAX)
         (void)hone__file_walk(fd, &newest, bytes, &why);
     return why;
 }
 
-hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
+static hone__file_state check(int fd, bool whole, char *reason, size_t reason_bytes) {
     const char *why = NULL;
     bool is_new = false;
     /* A writer at work moves pages under us.  Pages of the newest state stay as they are until two commits later, so a verdict
@@ -162,7 +163,7 @@ hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
     for (int i = 0; i < 8; i++) {
         uint64_t before = UINT64_MAX;
         hone__file_meta after;
-        why = look(fd, &before, &is_new);
+        why = look(fd, whole, &before, &is_new);
         if (why == NULL || before == UINT64_MAX || read_newest(fd, &after) != NULL || after.txn == before)
             break;
         why = NULL;
@@ -173,4 +174,12 @@ hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
     if (why != NULL)
         return HONE_FILE_DAMAGED;
     return is_new ? HONE_FILE_NEW : HONE_FILE_SOUND;
+}
+
+hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
+    return check(fd, false, reason, reason_bytes);
+}
+
+hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes) {
+    return check(fd, true, reason, reason_bytes);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,12 +19,14 @@ hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
     if (cache == NULL)
         return hone__fail(err, HONE_E_ARG, "cache", "no cache was given");
     if (cache->pid != getpid())
-        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", cache->store->path);
+        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", hone_cache_path(cache));
     return HONE_OK;
 }
 
 hone_status hone__cache_writable(const hone_cache *cache, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
+    if (cache->store == NULL)
+        return hone__fail(err, HONE_E_PERM, "cache", "this cache has packs only, and no file to write to");
     if (cache->read_only)
         return hone__fail(err, HONE_E_PERM, "cache", "%s was opened read-only", cache->store->path);
     return HONE_OK;
@@ -73,7 +76,7 @@ static hone_status reopen(const hone_cache *cache, hone_error *err) {
     return status;
 }
 
-/* Who only reads would never notice that the file was replaced (`mv`, a cache set aside), nor, reading a copy, that it was written.  So look
+/* Who only reads would never notice that the file was replaced (hone_cache_compact, `mv`, a cache set aside), nor, reading a copy, that it was written.  So look
  * now and then; without waiting, and failing that, what is open serves on. */
 static void follow_file(hone__store *store) {
     uint64_t now = hone__clock_ns(), due = atomic_load_explicit(&store->look_ns, memory_order_relaxed);
@@ -120,6 +123,8 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
+    if (store == NULL)
+        return hone__fail(err, HONE_E_NOTFOUND, "cache", "this cache has packs only, and no file of its own");
     int rc = 0;
     follow_file(store);
     for (int i = 0; i < RETRIES; i++) {
@@ -239,11 +244,22 @@ hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot
 
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
     MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, 0));
+}
+
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
+    MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
+    return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, MDB_APPEND));
 }
 
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot) {
     MDB_val key = val(slot);
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_del(txn->txn, txn->store->dbi[table], &key, NULL));
 }
 
@@ -260,4 +276,13 @@ hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key
 
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
     return note(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT));
+}
+
+void hone__txn_forget(const hone__seen *seen) {
+    long page = sysconf(_SC_PAGESIZE);
+    if (seen->low == 0 || page <= 0)
+        return;
+    uintptr_t from = seen->low & ~((uintptr_t)page - 1);
+    /* The map is shared and read-only for us: the pages stay in the system's cache, and whoever needs one again gets it from there. */
+    (void)madvise((void *)from, (size_t)(seen->high - from), MADV_DONTNEED);
 }
