@@ -49,6 +49,8 @@ const option_spec option_table[OPT_COUNT] = {
                       "Another recorded space of the same kernel, whose trials stand in for what a cache knows; may be repeated, nearest first."},
     [OPT_NOISE] = {"noise", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(noise),
                    "Multiply each time by noise of this relative deviation, such as 0.03 (none)."},
+    [OPT_ABOUT] = {"about", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(about),
+                   "Text about the kernel and its device that the model is told, beside what the recorded space says."},
     [OPT_OUTPUT] = {"output", 'o', VALUE_FILE, "FILE", NULL, 0, 0, FIELD(output),
                     "The file to write. It appears whole or not at all, and an existing one is not replaced without --force."},
     [OPT_FORMAT] = {"format", 0, VALUE_CHOICE, "NAME", "pack|jsonl|c-header|object", 0, 0, FIELD(format),
@@ -194,11 +196,13 @@ const command command_table[] = {
      "that died. No entry goes.",
      "hone gc --keep 7d", cmd_gc, false},
     {"simulate", "SPACE.json.gz", 1, 1, VALUE_FILE, NULL,
-     COMMON | BIT(SEARCH) | BIT(MAX_TRIALS) | BIT(REPEAT) | BIT(SEED) | BIT(TRANSFER) | BIT(NOISE) | BIT(JSON),
+     COMMON | MODEL | BIT(SEARCH) | BIT(REPEAT) | BIT(TRANSFER) | BIT(NOISE) | BIT(ABOUT) | BIT(MAX_TOKENS_TOTAL) | BIT(LLM_TIMEOUT) |
+         BIT(TRANSCRIPT) | BIT(JSON),
      "Run a search strategy on a recorded space",
      "Every config of a recorded space (spec/space.md) was measured before: each proposed config is looked up, which judges a strategy in "
      "seconds and without a device. Prints how near to the optimum the search is after some numbers of trials; with --json one "
-     "line for each repeat, with the best time after each trial.",
+     "line for each repeat, with the best time after each trial.\n\n"
+     "llm and hybrid ask a model as in `hone tune`; their prompt is made of what the file says, and of --about.",
      "hone simulate gemm.json.gz --search random --repeat 50 --json", cmd_simulate, false},
     {"device", "[SPEC.json]", 0, 1, VALUE_FILE, NULL, COMMON | BIT(DEVICE) | BIT(EVALUATOR) | BIT(JSON),
      "What this machine is, as the key sees it",

@@ -52,7 +52,7 @@ typedef struct size_setting {
 typedef struct settings {
     size_setting set[SET_MAX];
     size_t set_count;
-    const char *search, *evaluator, *device, *cache, *transcript;
+    const char *search, *evaluator, *device, *cache, *transcript, *about;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
     uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
     double max_time, noise;
@@ -89,6 +89,7 @@ typedef enum option_id {
     OPT_REPEAT,
     OPT_TRANSFER,
     OPT_NOISE,
+    OPT_ABOUT,
     OPT_OUTPUT,
     OPT_FORMAT,
     OPT_POLICY,

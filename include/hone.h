@@ -621,12 +621,16 @@ typedef struct hone_simulate_options {
     uint64_t seed;                /* default 1 */
     double noise;                 /* multiplicative, standard deviation of each measurement, e.g. 0.03; default 0 */
     const char *const *transfer;  /* files: other recorded spaces of the same kernel, nearest first; their trials stand in for a cache */
+    const hone_tune_options *model; /* how "llm" and "hybrid" reach a model: its llm_* members, rounds_max, tokens_max, configs_per_round and
+                                     * transcript count, nothing else; NULL: from the environment */
+    const char *about;            /* text about kernel and device for the model's prompt, beside what the file says; NULL: none */
 } hone_simulate_options;
-#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL}
+#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, NULL}
 
 /** Run a search strategy on a recorded space (a file as spec/space.md says, gzip or plain): each proposed config is looked up instead of
  *  measured.  Calls `fn` once a repeat with {"space","search","repeat","best":[...],"optimum",...} (spec/json.md, "simulate").  Needs neither
- *  cache nor device.  Errors: HONE_E_CORRUPT, HONE_E_JSON, HONE_E_LIMIT (the file), HONE_E_ARG, HONE_E_IO, HONE_E_NOTFOUND. */
+ *  cache nor device.  Strategies that ask a model get a prompt made from the file's names, values, constants and restrictions.  Errors:
+ *  HONE_E_NOMODEL, HONE_E_NETWORK, HONE_E_PROVIDER, HONE_E_CORRUPT, HONE_E_JSON, HONE_E_LIMIT (the file), HONE_E_ARG, HONE_E_IO, HONE_E_NOTFOUND. */
 HONE_API HONE_NODISCARD hone_status hone_simulate(const char *path, const hone_simulate_options *options, hone_line_fn *fn, void *user,
                                                   hone_error *err);
 

@@ -1,4 +1,4 @@
-/* setup.c: everything that must stand before the first config is measured: options, evaluator, device, neighbours, model. */
+/* setup.c: everything that must stand before the first config is measured: options, evaluator, device, model. */
 #include "alloc.h"
 #include "log.h"
 #include "process.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Finalists are measured side by side at the end, so a trial need not be measured longer than it takes to rank it. */
-enum { NEIGHBOURS_MAX = 5, ENTRIES_MAX = 2000, MEASURE_MS = 200 };
+enum { MEASURE_MS = 200 };
 
 static const char *from_environment(const char *given, const char *variable) {
     if (given != NULL)
@@ -241,64 +241,6 @@ void hone__tuning_roofline(hone__tuning *tuning) {
     tuning->limit_ns = fmax(compute_ns, memory_ns);
 }
 
-/* How far the entry's sizes are from ours: sum of |log2 ratio|; another device counts as four octaves. */
-static double distance_of(const hone__tuning *tuning, const hone__entry *entry, const cJSON *sizes) {
-    double distance = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0 ? 0 : 4;
-    for (uint32_t i = 0; i < tuning->kernel->size_count; i++) {
-        double there = hone__json_number(sizes, tuning->kernel->size[i].name, 0);
-        distance += there > 0 && tuning->sizes[i] > 0 ? fabs(log2(there / (double)tuning->sizes[i])) : 8;
-    }
-    return distance;
-}
-
-static bool read_neighbour(hone__tuning *tuning, const hone__entry *entry, hone__neighbour *out, double *distance) {
-    if (memcmp(entry->key.key, tuning->key.key, sizeof entry->key.key) == 0)
-        return false;
-    cJSON *config = NULL, *sizes = NULL;
-    bool usable = hone__json_parse(&config, entry->best.config, strlen(entry->best.config), "entry", NULL) == HONE_OK &&
-                  hone__json_parse(&sizes, entry->sizes, strlen(entry->sizes), "entry", NULL) == HONE_OK &&
-                  hone__config_read(tuning->kernel->space, config, false, &out->config, NULL, NULL) == HONE_OK &&
-                  hone__bound_valid(tuning->bound, &out->config, NULL);
-    if (usable) {
-        bool here = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0;
-        (void)snprintf(out->where, sizeof out->where, "%.100s on %s", entry->sizes, here ? "this device" : "another device");
-        out->speedup = entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0;
-        *distance = distance_of(tuning, entry, sizes);
-    }
-    cJSON_Delete(config);
-    cJSON_Delete(sizes);
-    return usable;
-}
-
-void hone__tuning_neighbours(hone__tuning *tuning) {
-    hone__entry *entry = NULL;
-    uint32_t count = 0;
-    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
-    if (tuning->reader == NULL || tuning->neighbour == NULL ||
-        hone__cache_of_kernel(tuning->reader, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
-        return;
-    double distance[NEIGHBOURS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        hone__neighbour found;
-        double away;
-        if (read_neighbour(tuning, &entry[i], &found, &away)) {
-            uint32_t at = tuning->neighbour_count < NEIGHBOURS_MAX ? tuning->neighbour_count++ : NEIGHBOURS_MAX;
-            for (; at > 0 && distance[at - 1] > away; at--) {
-                if (at < NEIGHBOURS_MAX) {
-                    distance[at] = distance[at - 1];
-                    tuning->neighbour[at] = tuning->neighbour[at - 1];
-                }
-            }
-            if (at < NEIGHBOURS_MAX) {
-                distance[at] = away;
-                tuning->neighbour[at] = found;
-            }
-        }
-        hone__entry_clear(&entry[i]);
-    }
-    hone__free(entry);
-}
-
 hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err) {
     tuning->seed = hone__alloc_array(tuning->kernel->seed_count + 1, sizeof *tuning->seed);
     if (tuning->seed == NULL)
@@ -346,6 +288,7 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__free(tuning->exchange);
     hone__free(tuning->known);
     hone__free(tuning->neighbour);
+    hone__free(tuning->evidence);
     hone__free(tuning->seed);
     hone__free(tuning->trial);
     hone__free(tuning->result);

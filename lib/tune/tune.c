@@ -162,6 +162,8 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .seed_count = tuning->seed_count,
         .neighbour = tuning->neighbour,
         .neighbour_count = tuning->neighbour_count,
+        .evidence = tuning->evidence,
+        .evidence_count = tuning->evidence_count,
         .rng_seed = tuning->options.seed,
         .trials_max = tuning->options.trials_max,
         .rounds_max = tuning->options.rounds_max,
