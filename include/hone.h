@@ -228,6 +228,7 @@ typedef struct hone_cache_options {
 HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache_options *options,
                                                     hone_error *err);
 HONE_API void hone_cache_close(hone_cache *cache);
+/** The file's path; "" for a cache of packs only. */
 HONE_API const char *hone_cache_path(const hone_cache *cache);
 
 typedef enum hone_match {
@@ -301,6 +302,202 @@ HONE_API HONE_NODISCARD hone_status hone_cache_each(const hone_cache *cache, hon
 HONE_API HONE_NODISCARD hone_status hone_cache_show(char **json, const hone_cache *cache, const char *key, hone_error *err);
 /** Counts, sizes and counters that survive restarts, as JSON (spec/json.md, "stats"). */
 HONE_API HONE_NODISCARD hone_status hone_cache_stats(char **json, const hone_cache *cache, hone_error *err);
+
+/* ---- packs and layers ----------------------------------------------------------------------------------
+ * A pack (spec/pack.md) is one portable, read-only file of entries: the same entries give the same bytes on every machine.  Packs lie
+ * under a cache as layers, live and without import; of all layers the best exact answer wins, by the rule of merge (spec/record.md
+ * section 6).  A pack is never mapped: a file that shrinks or changes while it is open is a miss with a reason, not a SIGBUS. */
+
+/** Called now and then with how much of long work is done; `total` 0: unknown.  A non-zero return cancels (HONE_E_CANCELLED). */
+typedef int hone_count_fn(uint64_t done, uint64_t total, void *user);
+
+typedef struct hone_pack_options {
+    uint32_t struct_size;
+    uint32_t require_signature;   /* 1: refuse (HONE_E_UNSAFE) a pack without a valid signature by one of the keys in `trust` */
+    uint32_t verify;              /* 1: check every byte while opening, not only what is used later */
+    uint32_t reserved;            /* 0 */
+    uint64_t memory_bytes_max;    /* private memory for the parts in use, and the largest signed pack; default 256 MiB */
+    const char *trust;            /* file of public keys (spec/signature.md); needed by require_signature */
+    const char *signature;        /* NULL: the pack's path and ".sig"; needed by require_signature for packs in memory */
+} hone_pack_options;
+#define HONE_PACK_OPTIONS_INIT {sizeof(hone_pack_options), 0, 0, 0, 0, NULL, NULL}
+
+/** A cache without a file, for programs that only ship packs: every write to it is HONE_E_PERM. */
+HONE_API HONE_NODISCARD hone_status hone_cache_new(hone_cache **out, hone_error *err);
+/** Put a pack under the cache as a further layer, for look-ups, near answers and explanations.  Opening costs microseconds, unless the options
+ *  ask for more.  At most 64.  Exclusive: not while other threads use the cache.
+ *  Errors: HONE_E_NOTFOUND, HONE_E_PERM, HONE_E_IO, HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_UNSAFE (signature), HONE_E_LIMIT; the cache is unchanged. */
+HONE_API HONE_NODISCARD hone_status hone_cache_add_pack(hone_cache *cache, const char *path, const hone_pack_options *options,
+                                                        hone_error *err);
+/** The same for a pack linked into the program (`hone export --format object`).  `bytes` MUST stay valid and unchanged until the cache is closed;
+ *  `name` (copied) is what answers call the layer. */
+HONE_API HONE_NODISCARD hone_status hone_cache_add_pack_memory(hone_cache *cache, const char *name, const void *bytes, size_t count,
+                                                               const hone_pack_options *options, hone_error *err);
+
+/* ---- exchange: export, import, merge -------------------------------------------------------------------- */
+
+typedef enum hone_merge_policy {
+    HONE_MERGE_BEST = 0,   /* the better evidence: in any order of inputs the same result */
+    HONE_MERGE_NEWEST = 1, /* created later; then the better evidence */
+    HONE_MERGE_OURS = 2,   /* the first input that has the key; for import: what the cache has */
+    HONE_MERGE_THEIRS = 3  /* the last input that has the key; for import: what the pack has */
+} hone_merge_policy;
+
+/** Which entries take part.  Zero and NULL: no condition.  All conditions MUST hold. */
+typedef struct hone_filter {
+    uint32_t struct_size;
+    uint32_t effort_min;          /* 1 quick, 2 standard, 3 thorough */
+    const char *kernel;           /* name or pattern of it, or the beginning (4 digits at least) of the kernel id in hexadecimal */
+    const char *device;           /* part or pattern of the device's name, letter case ignored; its kind ("cpu"); or the beginning of the device id */
+    const char *strategy;         /* equal, or a shell's pattern: "random", "l*" */
+    const char *tool_version;     /* equal, or a pattern: "0.1.*" */
+    int64_t created_after;        /* seconds since 1970; inclusive */
+    int64_t created_before;       /* exclusive */
+    double speedup_min;           /* default_ns / best ns; entries without a default's time do not pass */
+    hone_entry_fn *fn;            /* called last, with the entry's JSON: non-zero leaves it out */
+    void *user;
+    double speedup_max;           /* at most; entries without a default's time pass */
+    uint32_t effort_max;          /* at most: 1 quick, 2 standard */
+    uint32_t reserved;            /* 0 */
+} hone_filter;
+#define HONE_FILTER_INIT {sizeof(hone_filter), 0, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL, 0, 0, 0}
+
+/** Called for entries that are not simply taken over: {"action","key","input","reason"} (spec/json.md, "exchange").  Non-zero cancels. */
+typedef int hone_exchange_fn(const char *event_json, void *user);
+
+typedef struct hone_exchange_options {
+    uint32_t struct_size;
+    uint32_t dry_run;             /* 1: read, decide and report everything, write nothing */
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
+    uint32_t policy;              /* hone_merge_policy */
+    uint32_t without_source;      /* 1: leave the kernels' source texts out */
+    uint32_t no_sync;             /* 1: do not wait for the disk */
+    const hone_filter *filter;    /* NULL: all */
+    const char *base;             /* merge: a pack or cache from which all inputs came; entries that an input removed stay removed */
+    const hone_pack_options *pack; /* how packs are opened; NULL: unsigned ones too */
+    hone_exchange_fn *event;
+    hone_count_fn *progress;      /* entries read */
+    void *user;                   /* of event and progress */
+} hone_exchange_options;
+#define HONE_EXCHANGE_OPTIONS_INIT {sizeof(hone_exchange_options), 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+
+/* Each returns its report as JSON (spec/json.md, "exchange") through `report` (MAY be NULL; else hone_free), blocks on files, and needs memory that does not
+ * grow with the number of entries.  Output files appear whole or not at all.  Errors: HONE_E_EXISTS, HONE_E_NOTFOUND, HONE_E_CORRUPT (an input as a whole),
+ * HONE_E_VERSION, HONE_E_UNSAFE, HONE_E_NOSPACE, HONE_E_PERM, HONE_E_IO, HONE_E_CANCELLED, HONE_E_ARG, HONE_E_BUSY, HONE_E_FULL. */
+
+/** Write the cache's own entries and kernels (not those of its packs) as a pack. */
+HONE_API HONE_NODISCARD hone_status hone_export(char **report, const hone_cache *cache, const char *out_path,
+                                                const hone_exchange_options *options, hone_error *err);
+/** Take the entries of a pack into the cache, a bounded number in each transaction: what was done before a failure stays, and doing it
+ *  again goes on. */
+HONE_API HONE_NODISCARD hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
+                                                const hone_exchange_options *options, hone_error *err);
+/** Merge packs and caches (paths, told apart by their first bytes) into a new pack. */
+HONE_API HONE_NODISCARD hone_status hone_merge(char **report, const char *out_path, const char *const *in_path, size_t in_count,
+                                               const hone_exchange_options *options, hone_error *err);
+
+/* ---- signatures (spec/signature.md) ----------------------------------------------------------------------- */
+
+/** Make an Ed25519 key pair: the secret key's file (mode 0600) and the public key's, which serves as a trust file, also concatenated with
+ *  others.  `comment` (one line, MAY be NULL) names the owner.  Existing files: HONE_E_EXISTS. */
+HONE_API HONE_NODISCARD hone_status hone_key_generate(const char *secret_path, const char *public_path, const char *comment, hone_error *err);
+/** Sign a file of any kind, read as a stream: writes the detached signature.  `signature_path` NULL: `path` and ".sig".
+ *  Errors: HONE_E_EXISTS (unless `force`), HONE_E_CORRUPT (the key file), HONE_E_UNSAFE (the key file is open to others), HONE_E_IO. */
+HONE_API HONE_NODISCARD hone_status hone_sign(const char *path, const char *secret_path, const char *signature_path, int force,
+                                              hone_error *err);
+/** Check a file against its detached signature and a file of trusted keys.  `*signer` (MAY be NULL; hone_free): {"key","comment"} of the key that
+ *  signed.  Errors: HONE_E_UNSAFE (not signed, by nobody who is trusted, or not what was signed), HONE_E_CORRUPT (a malformed key or signature
+ *  file), HONE_E_NOTFOUND, HONE_E_IO. */
+HONE_API HONE_NODISCARD hone_status hone_signature_check(char **signer, const char *path, const char *signature_path, const char *trust_path,
+                                                         hone_error *err);
+
+/* ---- looking after caches ------------------------------------------------------------------------------ */
+
+/** Called with one JSON line; valid during the call.  A non-zero return stops. */
+typedef int hone_line_fn(const char *json, void *user);
+
+/** What the calls of this section share; each says what it uses. */
+typedef struct hone_work_options {
+    uint32_t struct_size;
+    uint32_t dry_run;             /* 1: change nothing, and report what would be done */
+    uint32_t strict;              /* 1: the first rejected record ends the call */
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
+    const hone_filter *filter;    /* NULL: every entry */
+    const hone_pack_options *pack; /* how packs are opened; NULL: unsigned ones too */
+    uint64_t keep_s;              /* hone_cache_gc: what is younger than this stays; 0: 30 days */
+    hone_count_fn *progress;      /* NULL: none; records looked at.  What was written before a cancel is complete and stays */
+    hone_line_fn *line;           /* NULL: none; what the call tells one by one, as JSON.  A non-zero return cancels */
+    void *user;                   /* of progress and line */
+} hone_work_options;
+#define HONE_WORK_OPTIONS_INIT {sizeof(hone_work_options), 0, 0, 0, NULL, NULL, 0, NULL, NULL, NULL}
+
+/* Where a call takes a path of a cache or a pack, the file's first bytes tell which it is; NULL is the default cache (hone_cache_open).  Each
+ * returns its report as JSON through `report` (MAY be NULL; else hone_free), blocks on files, and needs memory that does not grow with the
+ * number of entries.  Errors besides those that are named: HONE_E_NOTFOUND, HONE_E_PERM, HONE_E_UNSAFE, HONE_E_CORRUPT (a file as a whole), HONE_E_VERSION,
+ * HONE_E_IO, HONE_E_NOSPACE, HONE_E_CANCELLED, HONE_E_ARG, HONE_E_NOMEM. */
+
+/** Each entry of a cache or pack, in key order, to `line` (spec/json.md, "entry").  Uses filter, pack, progress.  *report: "list" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_list(char **report, const char *path, const hone_work_options *options, hone_error *err);
+/** What hone_cache_show and hone_cache_stats say, of a pack.  `options` MAY be NULL.  Errors besides: HONE_E_ARG also when it is a cache. */
+HONE_API HONE_NODISCARD hone_status hone_pack_show(char **json, const char *path, const char *key, const hone_pack_options *options, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_pack_stats(char **json, const char *path, const hone_pack_options *options, hone_error *err);
+/** Is the file a pack, by its first bytes?  1 or 0; 0 also when it cannot be read. */
+HONE_API int hone_is_pack(const char *path);
+
+/** Write every entry and kernel of a cache or pack as JSON lines (spec/dump.md), without loss, sorted: the same content gives the same bytes.
+ *  To the file `out_path`, which appears whole or not at all; NULL: line by line to `line`.  Uses force, filter, pack, progress.  The journal,
+ *  claims and counters are not in it.  *report: "dump" in spec/json.md.  Errors besides: HONE_E_EXISTS. */
+HONE_API HONE_NODISCARD hone_status hone_dump(char **report, const char *path, const char *out_path, const hone_work_options *options,
+                                              hone_error *err);
+
+/** Read JSON lines of hone_dump from an open file (`fd` stays open) into a cache; of two entries of one key the better evidence stays.  Lines
+ *  that are refused go to `line` with their number and reason, and the others are taken, unless `strict`.  `label` names the input in messages.
+ *  With dry_run `cache` MAY be NULL: an empty one.  Uses dry_run, strict, filter, progress (bytes).  *report: "load" in spec/json.md.  Stores in
+ *  batches: what was stored before a failure stays, and loading again goes on.  Errors besides: HONE_E_JSON (no dump; with strict, a line that is
+ *  none), HONE_E_BUSY, HONE_E_FULL. */
+HONE_API HONE_NODISCARD hone_status hone_load(char **report, hone_cache *cache, int fd, const char *label, const hone_work_options *options,
+                                              hone_error *err);
+
+/** Compare two caches or packs.  `line` gets each difference (spec/json.md, "diff": gained, lost, changed, with times), in key order.  Uses filter, pack,
+ *  progress.  *different (MAY be NULL): 1 when there is any.  *report: totals. */
+HONE_API HONE_NODISCARD hone_status hone_diff(char **report, int *different, const char *path_a, const char *path_b,
+                                              const hone_work_options *options, hone_error *err);
+
+/** Check a cache or pack from its first to its last byte: pages, order, every record.  Damage is no failure of the call: *sound (MAY be NULL) is 0
+ *  then, the report says what was found, and `line` gets each damaged record of a cache.  A cache file that somebody else may be damaging right now
+ *  can take the process down (LMDB maps it): a program that must stay up calls this in a child process, as `hone verify` does.  Uses pack (its
+ *  `trust` makes the signature count, too), progress.  *report: "verify" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_verify(char **report, int *sound, const char *path, const hone_work_options *options, hone_error *err);
+
+typedef struct hone_embed_options {
+    uint32_t struct_size;
+    uint32_t force;               /* 1: an existing output file is replaced; else HONE_E_EXISTS */
+    const char *format;           /* "c-header" or "object" */
+    const char *symbol;           /* a C identifier; NULL: "hone_pack" */
+    const char *machine;          /* of an object: "x86-64" or "aarch64"; NULL: this machine's */
+} hone_embed_options;
+#define HONE_EMBED_OPTIONS_INIT {sizeof(hone_embed_options), 0, NULL, NULL, NULL}
+
+/** Make a file of a pack that is compiled or linked into a program, which then opens the pack from memory (hone_cache_add_pack_memory).
+ *  "c-header": defines `static const unsigned char SYMBOL[]` and the accessor `SYMBOL_bytes(&count)`.  "object": an ELF relocatable object with the
+ *  hidden symbols `const unsigned char SYMBOL[]` and `const uint64_t SYMBOL_size`; no compiler or assembler is needed.  The pack is verified first.
+ *  The same pack gives the same bytes. */
+HONE_API HONE_NODISCARD hone_status hone_embed(const char *pack_path, const char *out_path, const hone_embed_options *options, hone_error *err);
+
+/** Remove the entries that the filter lets pass; an empty filter is refused (HONE_E_ARG).  Entries that are replaced meanwhile stay.  Uses
+ *  dry_run, filter, progress; `line` gets each entry (spec/json.md, "entry") before it goes.  *report: "prune" in spec/json.md.  Writes in batches, each a transaction of its own; other processes go on meanwhile.  Errors: those of storing. */
+HONE_API HONE_NODISCARD hone_status hone_cache_prune(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
+
+/** Remove what nobody needs any more: the journal of tunings that began more than `keep_s` ago and have ended, or were begun anew; failures
+ *  and claims that have expired; kernels without entries (none while a key is being tuned); and beside the file PATH.corrupt-* and leftovers of
+ *  writers that died, older than `keep_s`.  No entry goes.  Uses dry_run, progress, keep_s.  *report: "gc" in spec/json.md. */
+HONE_API HONE_NODISCARD hone_status hone_cache_gc(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
+
+/** Write the cache's file anew without its free pages, and put it in place of the old one in one step.  Writers, here and in other
+ *  processes, wait meanwhile as long as their deadline allows; readers go on with the old file and find the new one within a second.  A crash
+ *  at any point leaves the old file or the new one.  Needs as much free space as the data take.  Uses dry_run.  *report: "compact" in
+ *  spec/json.md.  Errors: HONE_E_BUSY, HONE_E_NOSPACE, HONE_E_CORRUPT (dump what can be read and load it into a new cache). */
+HONE_API HONE_NODISCARD hone_status hone_cache_compact(char **report, hone_cache *cache, const hone_work_options *options, hone_error *err);
 
 /* ---- tuning -------------------------------------------------------------------------------------------- */
 
@@ -426,9 +623,6 @@ typedef struct hone_simulate_options {
     const char *const *transfer;  /* files: other recorded spaces of the same kernel, nearest first; their trials stand in for a cache */
 } hone_simulate_options;
 #define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL}
-
-/** Called with one JSON line; valid during the call.  A non-zero return stops. */
-typedef int hone_line_fn(const char *json, void *user);
 
 /** Run a search strategy on a recorded space (a file as spec/space.md says, gzip or plain): each proposed config is looked up instead of
  *  measured.  Calls `fn` once a repeat with {"space","search","repeat","best":[...],"optimum",...} (spec/json.md, "simulate").  Needs neither

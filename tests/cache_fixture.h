@@ -46,6 +46,12 @@ __attribute__((unused)) static void remove_tree(const char *dir) {
     (void)rmdir(dir);
 }
 
+/* For tests of many commits that are not about disks: folders in memory, where there is one, and where nothing waits for a device. */
+__attribute__((unused)) static void use_memory_folder(void) {
+    if (access("/dev/shm", R_OK | W_OK | X_OK) == 0)
+        (void)setenv("TMPDIR", "/dev/shm", 0);
+}
+
 __attribute__((unused)) static int fixture_setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     const char *base = getenv("TMPDIR");

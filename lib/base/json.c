@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static size_t string_end(const char *text, size_t bytes, size_t at, bool *nul) {
 }
 
 /* What cJSON would let pass: nesting beyond ours (it recurses, up to 1000 levels), and \u0000 in a member's name, which would end the name
- * early, so that two different ones look the same.  (In a value it ends the text early, which does no harm.)  NULL: nothing wrong. */
+ * early, so that two different ones look the same.  (In a value it ends the text early; hone__json_nul_value finds that for those whom it
+ * would harm.)  NULL: nothing wrong. */
 static const char *find_fault(const char *text, size_t bytes) {
     int depth = 0;
     for (size_t i = 0; i < bytes; i++) {
@@ -52,6 +54,19 @@ static const char *find_fault(const char *text, size_t bytes) {
     return NULL;
 }
 
+size_t hone__json_nul_value(const char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] != '"')
+            continue;
+        size_t opening = i;
+        bool nul;
+        i = string_end(text, bytes, i + 1, &nul);
+        if (nul)
+            return opening;
+    }
+    return bytes;
+}
+
 static unsigned line_of(const char *text, const char *end) {
     unsigned line = 1;
     for (const char *c = text; c < end; c++)
@@ -64,18 +79,34 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*x, *y);
 }
 
-/* The first name that occurs twice in one object, at any depth (which is bounded above); NULL: none.  Sorted, because comparing each with
- * each would take minutes for a hostile object of 100,000 members.  *status is HONE_E_NOMEM when there was no memory for it. */
-static const char *find_duplicate(const cJSON *item, hone_status *status) {
+enum { POINTER_BYTES = 160 };
+
+/* Put "/name" before the pointer, or "..." when there is no room. */
+static void prepend(char *pointer, const char *name, size_t index) {
+    char longer[POINTER_BYTES];
+    int length = name != NULL ? snprintf(longer, sizeof longer, "/%.40s%s", name, pointer) : snprintf(longer, sizeof longer, "/%zu%s", index, pointer);
+    if (length < POINTER_BYTES)
+        memcpy(pointer, longer, (size_t)length + 1);
+    else
+        memcpy(pointer, "...", 3);
+}
+
+/* The first name that occurs twice in one object, at any depth (which is bounded above); NULL: none.  `pointer`, POINTER_BYTES long and empty
+ * at first, becomes that object's.  Sorted, because comparing each with each would take minutes for a hostile object of 100,000 members.
+ * *status is HONE_E_NOMEM when there was no memory for it. */
+static const char *find_duplicate(const cJSON *item, char *pointer, hone_status *status) {
     const char *duplicate = NULL;
-    size_t count = 0, i = 0;
+    size_t count = 0, i = 0, index = 0;
     const cJSON *child;
     cJSON_ArrayForEach(child, item) {
         count += cJSON_IsObject(item) ? 1 : 0;
         if (cJSON_IsObject(child) || cJSON_IsArray(child))
-            duplicate = find_duplicate(child, status);
+            duplicate = find_duplicate(child, pointer, status);
+        if (duplicate != NULL)
+            prepend(pointer, child->string, index);
         if (duplicate != NULL || *status != HONE_OK)
             return duplicate;
+        index++;
     }
     if (count < 2)
         return NULL;
@@ -122,16 +153,22 @@ hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const 
     cJSON *item = parse_copy(text, bytes, &end, &no_memory);
     if (no_memory)
         return hone__fail(err, HONE_E_NOMEM, "json", "%s: no memory to read it", label);
-    if (item == NULL)
-        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON near line %u, byte %zu", label, line_of(text, text + end), end);
+    if (item == NULL) {
+        char mistake[HONE_JSON_MISTAKE_BYTES];
+        hone__json_mistake(mistake, text, bytes, end);
+        return hone__fail(err, HONE_E_JSON, "json", "%s: not valid JSON at %s", label, mistake);
+    }
     while (end < bytes && (text[end] == ' ' || text[end] == '\t' || text[end] == '\n' || text[end] == '\r'))
         end++;
     hone_status status = HONE_OK;
-    const char *duplicate = find_duplicate(item, &status);
+    char pointer[POINTER_BYTES] = "";
+    const char *duplicate = find_duplicate(item, pointer, &status);
     if (end < bytes)
-        status = hone__fail(err, HONE_E_JSON, "json", "%s: text after the JSON value at line %u", label, line_of(text, text + end));
+        status = hone__fail(err, HONE_E_JSON, "json", "%s: text after the JSON value at line %u; one value is read, remove the rest", label,
+                            line_of(text, text + end));
     else if (duplicate != NULL)
-        status = hone__fail(err, HONE_E_JSON, "json", "%s: member \"%.64s\" is given twice", label, duplicate);
+        status = hone__fail(err, HONE_E_JSON, "json", "%s: %s: member \"%.64s\" is given twice; remove one", label,
+                            pointer[0] != '\0' ? pointer : "(top level)", duplicate);
     else if (status != HONE_OK)
         status = hone__fail(err, status, "json", "%s: no memory to check it", label);
     if (status == HONE_OK)

@@ -9,6 +9,12 @@
 
 /* Parse `bytes` bytes of `text` (need not be NUL-terminated).  `label` names the input in errors (a file name). */
 hone_status hone__json_parse(cJSON **out, const char *text, size_t bytes, const char *label, hone_error *err);
+/* The place of the first string, name or value, that holds \u0000 (which ends it early); `bytes`: none. */
+size_t hone__json_nul_value(const char *text, size_t bytes);
+/* "line 3, column 7: a comma is missing before this": where and why the text is no JSON.  `fallback`: the place to name when no slip of the
+ * known kinds is found. */
+enum { HONE_JSON_MISTAKE_BYTES = 160 };
+void hone__json_mistake(char out[HONE_JSON_MISTAKE_BYTES], const char *text, size_t bytes, size_t fallback);
 /* True when the number is whole and within +-2^53. */
 bool hone__json_int(const cJSON *item, int64_t *value);
 /* Append the item as compact JSON: members in their order, numbers in shortest form. */

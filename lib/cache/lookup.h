@@ -5,9 +5,11 @@
 #include "cache.h"
 #include "device.h"
 #include "kernel.h"
+#include "layer.h"
 
 #define HONE_REASON_MAX 768u     /* bytes of one tier's reason */
 #define HONE_CHANGED_MAX 512u
+#define HONE_LAYER_REASON_MAX 256u
 #define HONE_CANDIDATES_MAX 4096u /* entries of one kernel that a look-up considers */
 
 /* The question. */
@@ -19,6 +21,13 @@ typedef struct hone__query {
     hone__key key;
 } hone__query;
 
+/* What one layer had to say to the exact question. */
+typedef struct hone__layer_note {
+    char *name;
+    bool answered;
+    char reason[HONE_LAYER_REASON_MAX]; /* why it did not answer; "" when it did */
+} hone__layer_note;
+
 /* The kernel MUST outlive the answer: the config points into its space. */
 struct hone_answer {
     hone__query query;         /* cache and device are not used after the look-up */
@@ -29,7 +38,9 @@ struct hone_answer {
     hone__entry source;        /* the entry that the config came from */
     uint32_t rank;             /* 0: its best, n: its n-th alternative, because better ones are not valid here */
     double distance;
-    char *layer;               /* the cache's path, or "author" */
+    char *layer;               /* path of the cache or pack that answered, or "author" */
+    hone__layer_note *note;    /* of each layer that was asked */
+    uint32_t note_count;
     int64_t now_unix_s;
     char changed[HONE_CHANGED_MAX];  /* exact, measured under other software: what has changed; else "" */
     char reason[3][HONE_REASON_MAX]; /* why exact, near_shape, near_device did not match; "" when not asked or matched */

@@ -153,10 +153,11 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     site->count = kernel->size_count;
     site->problems_max = o.problems_max;
     site->never_tune = o.never_tune != 0;
-    site->stamp[0] = cache != NULL ? cache->store->stamp[0] : &never_changes;
-    site->stamp[1] = cache != NULL ? cache->store->stamp[1] : &never_changes;
-    site->epoch = cache != NULL ? &cache->store->epoch : &never_changes;
-    site->seen_stamp = cache != NULL ? UINT64_MAX : 0; /* the first look-up looks */
+    const hone__store *store = cache != NULL ? cache->store : NULL; /* packs do not change */
+    site->stamp[0] = store != NULL ? store->stamp[0] : &never_changes;
+    site->stamp[1] = store != NULL ? store->stamp[1] : &never_changes;
+    site->epoch = store != NULL ? &store->epoch : &never_changes;
+    site->seen_stamp = store != NULL ? UINT64_MAX : 0; /* the first look-up looks */
     site->fallback = (hone__answered){.config = {.space = site->kernel->space, .values = site->kernel->space->base},
                                       .improvable = true,
                                       .match = HONE_MATCH_DEFAULT};
@@ -187,6 +188,13 @@ void hone_site_close(hone_site *site) {
         (void)pthread_mutex_unlock(&cache->sites_mutex);
     }
     free_site(site);
+}
+
+void hone__sites_forget(hone_cache *cache) {
+    (void)pthread_mutex_lock(&cache->sites_mutex);
+    for (hone_site *site = cache->sites; site != NULL; site = site->next)
+        atomic_fetch_add(&site->generation, 1);
+    (void)pthread_mutex_unlock(&cache->sites_mutex);
 }
 
 void hone__sites_free(hone_cache *cache) {

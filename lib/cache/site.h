@@ -121,6 +121,8 @@ bool hone__cache_stop_wanting(hone_cache *cache, uint32_t wait_ms);
 
 /* Everything of a cache that is being closed. */
 void hone__sites_free(hone_cache *cache);
+/* A layer has been added: what is known may not be the best any more. */
+void hone__sites_forget(hone_cache *cache);
 
 /* ---- slow path (site_fill.c) ---- */
 hone__memo_table *hone__memo_table_new(uint32_t size_count, uint32_t problems);

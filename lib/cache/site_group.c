@@ -34,6 +34,26 @@ static hone_status read_fn(hone__txn *txn, void *user, hone_error *err) {
     return HONE_OK;
 }
 
+/* Does a pack under the cache know better?  Packs do not change, so they are of every state. */
+static bool ask_packs(member *m, hone__config *config, bool usable, hone__buf *why) {
+    uint32_t layers = m->query.cache == NULL ? 0 : hone__layer_count(m->query.cache), rank;
+    for (uint32_t i = 0; i < layers; i++) {
+        hone__entry entry = {.kernel_name = NULL};
+        hone__config other;
+        if (hone__layer_pack(m->query.cache, i) == NULL || hone__layer_get(m->query.cache, i, &m->query.key, &entry, NULL) != HONE_OK)
+            continue;
+        if (hone__entry_usable(&m->query, &entry, &other, &rank, why) && (!usable || hone__entry_compare(&entry, &m->entry) < 0)) {
+            hone__entry_clear(&m->entry);
+            m->entry = entry;
+            *config = other;
+            usable = true;
+        } else {
+            hone__entry_clear(&entry);
+        }
+    }
+    return usable;
+}
+
 /* The exact answer of each member, or NULL where there is none.  Made under the site's mutex like all others, so that it lives as long. */
 static const hone__answered *exact_of(hone_site *site, member *m) {
     hone__config config;
@@ -41,6 +61,7 @@ static const hone__answered *exact_of(hone_site *site, member *m) {
     hone__buf why;
     hone__buf_init(&why, HONE_REASON_MAX);
     bool usable = m->status == HONE_OK && hone__entry_usable(&m->query, &m->entry, &config, &rank, &why);
+    usable = ask_packs(m, &config, usable, &why);
     hone__buf_clear(&why);
     hone__answered made = {.match = HONE_MATCH_EXACT};
     if (usable) {

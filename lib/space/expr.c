@@ -212,7 +212,9 @@ static bool unknown_name(parser *p, size_t start, const char *name) {
     }
     if (best != UINT32_MAX)
         hone__say(&text, "; did you mean %s?", symbols->symbol[best].name);
-    hone__say(&text, symbols->count == 0 ? "; no names are known here" : " Known here:");
+    if (best == UINT32_MAX && peek(p) == '(')
+        hone__say(&text, "; the functions are min, max, ceil_div, is_pow2 and abs");
+    hone__say(&text, symbols->count == 0 ? "; no names are known here" : best != UINT32_MAX ? " Known here:" : "; known here:");
     for (uint32_t i = 0; i < symbols->count; i++) {
         if (text.length > 340) {
             hone__say(&text, " and %u more", symbols->count - i);
@@ -309,6 +311,10 @@ static bool parse_primary(parser *p, hone__symbol_type *type) {
         p->depth--;
         return true;
     }
+    if (c == '*' && p->at > 0 && p->text[p->at - 1] == '*')
+        return refuse(p, p->at, "there is no operator **; write the product, or 1 << n for a power of two");
+    if (c == '=')
+        return refuse(p, p->at, "'=' cannot stand here; the comparisons are == != < <= > >=");
     return refuse(p, p->at, "expected a number, a name, a string or '(', found %s", found(p, text));
 }
 
@@ -421,8 +427,14 @@ static bool parse_all(parser *p) {
         return refuse(p, p->at, "'=' is not an operator; compare with ==");
     if (c == '&' || c == '|')
         return refuse(p, p->at, "there are no bitwise operators; write %c%c for the logical one", c, c);
+    static const char *const word[][2] = {{"'and'", "&&"}, {"'or'", "||"}, {"'not'", "!"}, {"'mod'", "%"}, {"'div'", "/"}};
+    const char *here = c != '\0' ? found(p, text) : "";
+    for (size_t i = 0; i < sizeof word / sizeof word[0]; i++) {
+        if (strcmp(here, word[i][0]) == 0)
+            return refuse(p, p->at, "%s is no operator; write %s", here, word[i][1]);
+    }
     if (c != '\0')
-        return refuse(p, p->at, "expected an operator or the end, found %s", found(p, text));
+        return refuse(p, p->at, "expected an operator or the end, found %s", here);
     HONE_ASSERT(p->stack == 1 && p->stack_max <= STACK_MAX);
     if (p->stack_max > STACK_MAX)
         return refuse(p, 0, "too complex");

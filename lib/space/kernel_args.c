@@ -255,26 +255,32 @@ hone_status hone__arg_scalar(const hone__arg *arg, const int64_t *values, double
     return HONE_OK;
 }
 
+hone_status hone__arg_bytes(const hone__arg *arg, const int64_t *sizes, uint64_t *bytes, hone_error *err) {
+    *bytes = 0;
+    double scalar = 0;
+    if (!arg->is_buffer)
+        return hone__arg_scalar(arg, sizes, &scalar, err);
+    uint64_t product = hone__dtype_bytes(arg->dtype);
+    for (uint32_t d = 0; d < arg->rank; d++) {
+        int64_t dimension = 0;
+        HONE_TRY(hone__arg_dimension(arg, d, sizes, &dimension, err));
+        if (__builtin_mul_overflow(product, (uint64_t)dimension, &product))
+            product = UINT64_MAX;
+    }
+    *bytes = product;
+    return HONE_OK;
+}
+
 hone_status hone__kernel_buffers(const hone_kernel *kernel, const int64_t *sizes, uint64_t *bytes, hone_error *err) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < kernel->arg_count; i++) {
-        const hone__arg *arg = &kernel->arg[i];
-        double scalar = 0;
-        if (!arg->is_buffer) {
-            HONE_TRY(hone__arg_scalar(arg, sizes, &scalar, err));
-            continue;
-        }
-        uint64_t product = hone__dtype_bytes(arg->dtype);
-        for (uint32_t d = 0; d < arg->rank; d++) {
-            int64_t dimension = 0;
-            HONE_TRY(hone__arg_dimension(arg, d, sizes, &dimension, err));
-            if (__builtin_mul_overflow(product, (uint64_t)dimension, &product))
-                product = UINT64_MAX;
-        }
-        if (__builtin_add_overflow(total, product, &total) || total > kernel->memory_bytes)
+        uint64_t own = 0;
+        HONE_TRY(hone__arg_bytes(&kernel->arg[i], sizes, &own, err));
+        if (__builtin_add_overflow(total, own, &total) || total > kernel->memory_bytes)
             return hone__fail(err, HONE_E_LIMIT, "spec",
-                              "the buffers up to argument %s need more than the %llu bytes of limits.memory_bytes at these sizes",
-                              arg->name, (unsigned long long)kernel->memory_bytes);
+                              "the buffers up to argument %s need more than the %llu bytes of limits.memory_bytes at these sizes; "
+                              "raise it, or choose smaller sizes",
+                              kernel->arg[i].name, (unsigned long long)kernel->memory_bytes);
     }
     *bytes = total;
     return HONE_OK;

@@ -16,6 +16,14 @@ typedef struct macros {
     hone_status status;
 } macros;
 
+static bool is_keyword(const char *name) {
+    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++) {
+        if (strcmp(name, keywords[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* "L_2" and "L_LEN" belong to parameter L; a scalar's macro to itself. */
 static const char *param_of(const hone__space *space, const char *macro, size_t length) {
     const char *best = NULL;
@@ -51,16 +59,18 @@ static void see_macro(void *user, const char *definition) {
         all->status = hone__mistake(all->reader, &at, "two parameters give the macro %s; rename one of them", name + 1);
     else if (strcmp(name + 1, kernel->entry) == 0)
         all->status = hone__mistake(all->reader, &at, "the macro %s would replace the entry's name; rename the parameter", name + 1);
-    for (size_t i = 0; all->status == HONE_OK && i < sizeof keywords / sizeof keywords[0]; i++) {
-        if (strcmp(name + 1, keywords[i]) == 0)
-            all->status = hone__mistake(all->reader, &at, "the macro %s would replace a word of the language; rename the parameter", name + 1);
-    }
+    else if (is_keyword(name + 1))
+        all->status = hone__mistake(all->reader, &at, "the macro %s would replace a word of the language; rename the parameter", name + 1);
 }
 
 hone_status hone__check_macros(const hone__reader *reader) {
     const hone_kernel *kernel = reader->kernel;
     if (kernel->language == HONE_LANGUAGE_EXTERNAL)
         return HONE_OK;
+    if (is_keyword(kernel->entry)) {
+        hone__where at = hone__where_member(NULL, "entry");
+        return hone__mistake(reader, &at, "%s is a word of the language, not a function", kernel->entry);
+    }
     macros all = {.reader = reader, .status = HONE_OK};
     hone__buf_init(&all.names, HONE_LIMIT_SLOTS * (size_t)HONE_LIMIT_NAME_BYTES * 4);
     hone__config_macros(kernel->space, &kernel->space->base, see_macro, &all);

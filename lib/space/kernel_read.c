@@ -112,9 +112,19 @@ static hone_status read_config(const hone__reader *reader, const cJSON *item, co
     HONE_TRY(hone__want_object(reader, item, at));
     hone_error inner = {0};
     hone_status status = hone__config_read(reader->kernel->space, item, false, out, NULL, &inner);
+    if (status == HONE_OK)
+        return HONE_OK;
     if (status == HONE_E_NOMEM)
         return hone__mistake_nomem(reader);
-    return status == HONE_OK ? HONE_OK : hone__mistake(reader, at, "%.340s", inner.message);
+    /* "NAME: what is wrong": the name belongs into the pointer. */
+    for (const cJSON *member = item->child; member != NULL; member = member->next) {
+        size_t length = strlen(member->string);
+        if (strncmp(inner.message, member->string, length) == 0 && strncmp(inner.message + length, ": ", 2) == 0) {
+            hone__where where = hone__where_member(at, member->string);
+            return hone__mistake(reader, &where, "%.340s", inner.message + length + 2);
+        }
+    }
+    return hone__mistake(reader, at, "%.340s", inner.message);
 }
 
 static hone_status check_holds(const hone__reader *reader, const hone__where *at, const char *what, const hone__config *config) {
@@ -309,6 +319,12 @@ static hone_status check_defaults(const hone__reader *reader) {
     uint64_t bytes = 0;
     hone_status status = hone__kernel_buffers(kernel, sizes, &bytes, &inner);
     hone__where at = hone__where_member(NULL, "args");
+    for (uint32_t i = 0; i < kernel->arg_count && status == HONE_E_EXPR; i++) {
+        if (hone__arg_bytes(&kernel->arg[i], sizes, &bytes, NULL) == HONE_OK)
+            continue;
+        at = hone__where_element(&at, i); /* the first one that cannot be evaluated is the one that the message is about */
+        break;
+    }
     if (status == HONE_OK) {
         hone__geometry geometry;
         status = hone__kernel_geometry(kernel, values, &geometry, &inner);
@@ -366,6 +382,9 @@ hone_status hone__kernel_read(hone_kernel **out, const char *json, size_t json_b
     size_t bad = hone__utf8_span(json, json_bytes);
     if (bad < json_bytes)
         return hone__fail(err, HONE_E_JSON, "spec", "%s: not UTF-8 at byte %zu; convert it (iconv -t UTF-8)", label, bad);
+    size_t nul = hone__json_nul_value(json, json_bytes);
+    if (nul < json_bytes)
+        return hone__fail(err, HONE_E_JSON, "spec", "%s: the string at byte %zu holds \\u0000, which no text of a spec may", label, nul);
     hone_kernel *kernel = hone__alloc(sizeof *kernel);
     hone__reader reader = {.label = label, .err = err, .kernel = kernel};
     if (kernel == NULL)

@@ -84,7 +84,7 @@ static hone_status parse_default_config(const hone__spec_reader *reader, const c
         const hone__param *param = hone__param_find(space, item->string);
         const char *close = hone__param_nearest(space, item->string);
         if (param == NULL)
-            return hone__spec_fail(reader, at, "there is no such parameter%s%s", close == NULL ? "" : "; did you mean ",
+            return hone__spec_fail(reader, at, close == NULL ? "there is no such parameter%s" : "there is no such parameter; did you mean %s?",
                                    close == NULL ? "" : close);
         hone__text message = {0, ""};
         if (!hone__param_read(param, item, false, &space->base.slot[param->first_slot], NULL, &message))

@@ -81,6 +81,8 @@ hone_status hone__kernel_buffers(const hone_kernel *kernel, const int64_t *sizes
 /* One argument's dimension, or its scalar value, at these values. */
 hone_status hone__arg_dimension(const hone__arg *arg, uint32_t dimension, const int64_t *values, int64_t *out, hone_error *err);
 hone_status hone__arg_scalar(const hone__arg *arg, const int64_t *values, double *out, hone_error *err);
+/* Bytes of a buffer at these sizes; 0 for a scalar, whose value is checked. */
+hone_status hone__arg_bytes(const hone__arg *arg, const int64_t *sizes, uint64_t *bytes, hone_error *err);
 /* The three of grid, block or cluster, and shared memory, at these values. */
 typedef struct hone__geometry {
     int64_t grid[3], block[3], cluster[3];

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FINALISTS = 5, CLAIM_LEASE_S = 120, CLAIM_RENEW_S = 30, QUICK_TRIALS = 100, THOROUGH_TRIALS = 500 };
+enum { FINALISTS = 5, CLAIM_LEASE_S = 120, CLAIM_RENEW_S = 30, QUICK_TRIALS = 100, THOROUGH_TRIALS = 500, RESULT_TRIES = 40 };
 
 double hone__tuning_elapsed(const hone__tuning *tuning) {
     return tuning->earlier_s + (double)(hone__clock_ns() - tuning->started_ns) * 1e-9;
@@ -75,8 +75,8 @@ static void pick(const hone__tuning *tuning, final_set *set) {
             set->trial[k] = set->trial[k - 1];
         set->trial[at] = i;
     }
-    /* Only those that could still be best: within five percent of the leader. */
-    while (set->count > 1 && tuning->result[set->trial[set->count - 1]].median_ns > 1.05 * tuning->result[set->trial[0]].median_ns)
+    /* Only those that could still be best: within five percent of the leader; and the runner-up, so that the leader is verified too. */
+    while (set->count > 2 && tuning->result[set->trial[set->count - 1]].median_ns > 1.05 * tuning->result[set->trial[0]].median_ns)
         set->count--;
     bool has_default = default_trial == UINT32_MAX;
     for (uint32_t i = 0; i < set->count; i++)
@@ -172,6 +172,25 @@ static bool strike(hone__tuning *tuning, const final_set *set) {
     return any;
 }
 
+/* Keep what the comparison said of the finalists.  True when another trial now looks clearly better than the best of them: they had been
+ * picked by readings that were too good to be true, and those hid the others. */
+static bool hidden(hone__tuning *tuning, const final_set *set) {
+    double low_ns = HUGE_VAL;
+    for (uint32_t i = 0; i < set->count; i++) {
+        tuning->result[set->trial[i]] = set->finalist[i].result;
+        if (set->finalist[i].rank == 0)
+            low_ns = set->finalist[i].result.low_ns;
+    }
+    for (uint32_t i = 0; i < tuning->trials; i++) {
+        bool compared = false;
+        for (uint32_t k = 0; k < set->count; k++)
+            compared = compared || set->trial[k] == i;
+        if (!compared && usable(&tuning->result[i]) && tuning->result[i].high_ns < low_ns)
+            return true;
+    }
+    return false;
+}
+
 /* Fill rank and result of each finalist; without a comparison the trials' own figures decide. */
 static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
     for (int again = 0;; again++) {
@@ -187,7 +206,8 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
         if (status == HONE_E_CANCELLED)
             return status;
         if (status == HONE_OK && set->count > 1) {
-            if (!strike(tuning, set))
+            bool failed = strike(tuning, set);
+            if (!failed && (again == FINALISTS || !hidden(tuning, set)))
                 return HONE_OK;
             pick(tuning, set);
             if (again < FINALISTS)
@@ -358,9 +378,13 @@ hone_status hone__tuning_finish(hone__tuning *tuning, hone__entry *entry, hone_e
         return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the entry");
     }
     hone_error failure = {0};
-    hone_status status = put_kernel(tuning, &failure);
-    if (status == HONE_OK)
-        status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+    hone_status status = HONE_E_BUSY;
+    /* What took minutes to find is worth more patience with other writers than a look-up's store. */
+    for (int i = 0; i < RESULT_TRIES && status == HONE_E_BUSY; i++) {
+        status = put_kernel(tuning, &failure);
+        if (status == HONE_OK)
+            status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+    }
     if (status != HONE_OK) {
         (void)snprintf(tuning->warning, sizeof tuning->warning, "the result is not remembered: %.200s", failure.message);
         hone__log(HONE_LOG_WARN, "tune", "%s", tuning->warning);

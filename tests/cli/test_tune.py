@@ -90,7 +90,7 @@ class TuneTest(CommandTest):
     def test_max_time_holds(self):
         started = time.monotonic()
         self.tune("--max-time", "4", "--set", "N=1000000")
-        self.assertLess(time.monotonic() - started, 30 * PATIENCE)
+        self.assertLess(time.monotonic() - started, 60 * PATIENCE)  # a busy machine is slow; one that forgets the limit is slower
 
     def test_no_model(self):
         done = self.expect(5, "tune", self.spec, "--cache", self.cache, "--search", "llm", timeout=120)

@@ -165,6 +165,59 @@ static void test_json__refuses_what_cjson_lets_pass(void **state) {
         assert_int_equal(parse(good[i], strlen(good[i]), NULL), HONE_OK);
 }
 
+/* People write specs by hand: the error says where, and which slip it is. */
+static void test_json__mistakes_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"{\"a\":1,}", "line 1, column 8: the comma before this '}' is one too many"},
+        {"[1,2,]", "column 6: a value is missing here, or the comma"},
+        {"{\n \"a\": 1\n \"b\": 2}", "line 3, column 2: a comma is missing"},
+        {"{\"a\" 1}", "column 6: a ':' is missing"},
+        {"{a:1}", "column 2: expected a member's name in double quotes"},
+        {"{\"a\":'x'}", "column 6: strings stand in double quotes"},
+        {"{\"a\":NaN}", "NaN and Infinity"},
+        {"{\"a\":-Infinity}", "NaN and Infinity"},
+        {"{\"a\":True}", "small letters"},
+        {"{\"a\":.5}", "no JSON number"},
+        {"{\"a\":1_000}", "no JSON number"},
+        {"{\"a\":0x10}", "no JSON number"},
+        {"{\"a\":\"b}", "column 6: a string that never ends"},
+        {"{\"a\":\"\\q\"}", "column 8: a backslash"},
+        {"{\"a\":[1,2}", "this '}' closes an array"},
+        {"{\"a\":{\"b\":1]", "this ']' closes an object"},
+        {"{\"a\":", "it ends here"},
+        {"{\"a\":[{},{}]", "a closing bracket is missing"},
+        {"// x\n{}", "no comments"},
+        {"{\"a\":1 # x\n}", "no comments"},
+        {"{\"a\":1,,\"b\":2}", "column 8"},
+        {"{\"a\":{\"b\":[0,{\"c\":1,\"c\":2}]}}", "x.json: /a/b/1: member \"c\" is given twice; remove one"},
+        {"{\"c\":1,\"c\":2}", "x.json: (top level): member"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hone_error err = {0};
+        assert_int_equal(parse(bad[i].text, strlen(bad[i].text), &err), HONE_E_JSON);
+        if (strstr(err.message, bad[i].part) == NULL)
+            fail_msg("%s: \"%s\" lacks \"%s\"", bad[i].text, err.message, bad[i].part);
+    }
+    /* Wherever text is cut, the scan stays inside it and says something. */
+    const char *whole = "{\"a\":[1,-2.5e3,true,null,\"x\\n\"],\"b\":{\"c\":{}}}";
+    for (size_t bytes = 1; bytes < strlen(whole); bytes++) {
+        hone_error err = {0};
+        assert_int_equal(parse(whole, bytes, &err), HONE_E_JSON);
+        assert_non_null(strstr(err.message, "not valid JSON at line 1, column "));
+    }
+}
+
+static void test_json__finds_nul_in_values(void **state) {
+    (void)state;
+    const char *text = "{\"a\":\"\\\\u0000\",\"b\":\"x\\u0000\"}";
+    assert_int_equal(hone__json_nul_value(text, strlen(text)), strlen("{\"a\":\"\\\\u0000\",\"b\":"));
+    assert_int_equal(hone__json_nul_value("{}", 2), 2);
+    assert_int_equal(hone__json_nul_value("\"a", 2), 2);
+}
+
 static void test_json__depth_at_the_limit(void **state) {
     (void)state;
     for (int depth = HONE_LIMIT_JSON_DEPTH - 1; depth <= HONE_LIMIT_JSON_DEPTH + 1; depth++) {
@@ -656,6 +709,7 @@ int main(void) {
         cmocka_unit_test(test_buf__little_endian_and_json),
         cmocka_unit_test(test_buf__json_double_in_any_locale),
         cmocka_unit_test(test_json__refuses_what_cjson_lets_pass),
+        cmocka_unit_test(test_json__mistakes_are_named), cmocka_unit_test(test_json__finds_nul_in_values),
         cmocka_unit_test(test_json__depth_at_the_limit),
         cmocka_unit_test(test_json__many_members_in_bounded_time),
         cmocka_unit_test(test_json__whole_numbers_exactly),

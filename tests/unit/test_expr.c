@@ -71,7 +71,7 @@ static void test_expr__refuses_with_place(void **state) {
     } cases[] = {
         {"", "at byte 0: expected a number"}, {"1+", "at byte 2: expected a number"}, {"1 2", "at byte 2: expected an operator"},
         {"(1", "at byte 2: expected ')'"}, {"1<2<3", "at byte 3: comparisons cannot be chained"}, {"1 < 2 == 1", "at byte 6: comparisons"},
-        {"BN", "at byte 0: unknown name 'BN'; did you mean BM? Known here: M, BM, L, S, F"}, {"qqqqqq", "unknown name 'qqqqqq' Known here: M"},
+        {"BN", "at byte 0: unknown name 'BN'; did you mean BM? Known here: M, BM, L, S, F"}, {"qqqqqq", "unknown name 'qqqqqq'; known here: M"},
         {"M = 1", "compare with =="}, {"M & 1", "no bitwise operators; write &&"}, {"M | 1", "write ||"}, {"M ^ 1", "found '^'"}, {"~M", "found '~'"},
         {"L", "L is a list: write L[0] to L[2]"}, {"L[3]", "at byte 2: index 3 is outside L"}, {"M[0]", "M is a single value"},
         {"S+1", "needs integers"}, {"S<'row'", "needs integers"}, {"S==1", "compares a string with an integer"}, {"!S", "needs integers"},
@@ -80,6 +80,8 @@ static void test_expr__refuses_with_place(void **state) {
         {"ceil_div(1)", "ceil_div takes 2 arguments, not 1"}, {"abs(1,2)", "abs takes 1 argument, not 2"}, {"min", "expected '('"},
         {"9223372036854775808", "does not fit"}, {"010", "leading zero"}, {"1.5", "not fractions"}, {"2x", "at byte 1"}, {"1?2", "expected ':'"},
         {"foo(1)", "unknown name 'foo'"}, {"1)", "found ')'"}, {"\x01", "expected a number"}, {"M + \xc3\xa9", "found a character that is not ASCII"}, {"1 abc+", "found 'abc'"},
+        {"log2(M)", "unknown name 'log2'; the functions are min, max, ceil_div, is_pow2 and abs; known here: M"}, {"M > 1 and M < 9", "'and' is no operator; write &&"},
+        {"M > 1 or M < 9", "write ||"}, {"M mod 2", "write %"}, {"M ** 2", "no operator **"}, {"M =< 2", "'=' is not an operator"}, {"M % == 0", "the comparisons are =="},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone__expr *expr;

@@ -133,6 +133,7 @@ static const mistake mistakes[] = {
     {"/source", "7", "/source", "must be a string"},
     {"/entry", NULL, "(top level)", "\"entry\" is missing"},
     {"/entry", "\"a-b\"", "/entry", "not a C identifier"},
+    {"/entry", "\"int\"", "/entry", "a word of the language"},
     {"/dependencies/0", "\"no.h\"", "/dependencies/0", "no.h"},
     {"/dependencies", "{}", "/dependencies", "must be an array"},
     {"/options/1", "\"-DM=${K}\"", "/options/1", "K"},
@@ -172,8 +173,8 @@ static const mistake mistakes[] = {
     {"/args/0/shape", "[]", "/args/0/shape", "at least 1"},
     {"/args/0/shape/0", "\"M +\"", "/args/0/shape/0", "byte"},
     {"/args/0/shape/0", "\"BM\"", "/args/0/shape/0", "over sizes only"},
-    {"/args/0/shape/0", "\"M - 64\"", "/args", "a dimension is at least 1"},
-    {"/args/0/shape/0", "\"1 / (M - 64)\"", "/args", "shape[0]"},
+    {"/args/0/shape/0", "\"M - 64\"", "/args/0", "a dimension is at least 1"},
+    {"/args/0/shape/0", "\"1 / (M - 64)\"", "/args/0", "shape[0]"},
     {"/args/0/shape/0", "\"M * 100000\"", "/args", "1048576 bytes of limits.memory_bytes"},
     {"/args/0/shape", "[\"M\",2147483648,2147483648,2147483648]", "/args", "limits.memory_bytes"},
     {"/args/0/shape/0", "true", "/args/0/shape/0", "must be an expression"},
@@ -193,7 +194,7 @@ static const mistake mistakes[] = {
     {"/args/2/value", NULL, "/args/2", "\"value\" is missing"},
     {"/args/2/value", "\"Q\"", "/args/2/value", "Q"},
     {"/args/2/value", "1.5", "/args/2/value", "whole number"},
-    {"/args/2/value", "\"1 << 60\"", "/args", "does not fit dtype i64"},
+    {"/args/2/value", "\"1 << 60\"", "/args/2", "does not fit dtype i64"},
     {"/args/2/shape", "[1]", "/args/2/shape", "unknown member"},
     {"/params", NULL, "/params", "params"},
     {"/params/BM/stepp", "1", "/params/BM/stepp", "step"},
@@ -207,8 +208,8 @@ static const mistake mistakes[] = {
     {"/constraints/0", "\"BM == 48\"", "/default", "BM == 48 does not hold: BM=32"},
     {"/sizes/M/default", "16", "/default", "BM <= M does not hold: M=16, BM=32 (the tile must fit)"},
     {"/seeds", "{}", "/seeds", "must be an array"},
-    {"/seeds/0", "{\"BN\":1}", "/seeds/0", "BN"},
-    {"/seeds/0", "{\"BM\":17}", "/seeds/0", "17"},
+    {"/seeds/0", "{\"BN\":1}", "/seeds/0/BN", "no such parameter; did you mean BM?"},
+    {"/seeds/0", "{\"BM\":17}", "/seeds/0/BM", "17"},
     {"/seeds/0", "5", "/seeds/0", "must be an object"},
     {"/launch", "{\"grid\":[1],\"block\":[1]}", "/launch", "language c"},
     {"/reference", "[]", "/reference", "must be an object"},
@@ -284,6 +285,9 @@ static void test_kernel__refuses_what_is_not_json(void **state) {
     assert_non_null(strstr(err.message, "twice"));
     assert_int_equal(read_text(&kernel, "{\"name\":\"\xff\"}", &err), HONE_E_JSON);
     assert_non_null(strstr(err.message, "UTF-8 at byte 9"));
+    /* cJSON ends a text at \u0000, so half a constraint would count. */
+    assert_int_equal(read_text(&kernel, "{\"constraints\":[\"BM > 1\\u0000 && BM < 9\"]}", &err), HONE_E_JSON);
+    assert_non_null(strstr(err.message, "u0000"));
     assert_int_equal(read_text(&kernel, "[]", &err), HONE_E_SPEC);
     assert_int_equal(read_text(&kernel, "", &err), HONE_E_JSON);
     char *big = hone__alloc((1u << 20) + 2);
