@@ -1,5 +1,6 @@
 /* site.c: hone_site: one kernel on one device, asked before every launch. */
 #include "alloc.h"
+#include "options.h"
 #include "site.h"
 #include "status.h"
 
@@ -84,11 +85,7 @@ const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *p
 
 static hone_status read_options(hone_site_options *out, const hone_site_options *options, hone_error *err) {
     *out = (hone_site_options)HONE_SITE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->struct_size < sizeof options->struct_size || options->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "site", "hone_site_options.struct_size is %u; use HONE_SITE_OPTIONS_INIT", options->struct_size);
-        memcpy(out, options, options->struct_size);
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_site_options", err));
     if (out->problems_max == 0)
         out->problems_max = HONE_SITE_PROBLEMS;
     if (out->problems_max < HONE_SITE_PROBLEMS_MIN)

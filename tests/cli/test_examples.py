@@ -25,7 +25,7 @@ class ExamplesTest(unittest.TestCase):
         return done
 
     def tune(self, rows, cols):
-        subprocess.run([TOOL, "tune", SPEC, "--cache", self.cache, "--set", f"ROWS={rows}", "--set", f"COLS={cols}", "--search", "exhaustive"],
+        subprocess.run([TOOL, "tune", SPEC, "--cache", self.cache, "--set", f"ROWS={rows}", "--set", f"COLS={cols}", "--search", "exhaustive", "--max-time", "3"],
                        capture_output=True, timeout=60 * PATIENCE, env=self.env, check=True)
 
     def test_launch_loop(self):

@@ -21,6 +21,7 @@ static hone_status start_tuner(hone_cache *cache, const char *worker, hone_error
     hone_tuner_options options = HONE_TUNER_OPTIONS_INIT;
     tune.worker = worker;
     tune.search = "exhaustive"; /* six configs are soon measured */
+    tune.time_max_s = 3;
     options.tune = &tune;
     return hone_tuner_start(cache, &options, err);
 }
