@@ -1,18 +1,45 @@
 /* hone.h: the one public header of Hone.  SPDX-License-Identifier: Apache-2.0
  *
- * Hone remembers how to launch GPU kernels fast.  A program asks, at launch time, "which config for this
- * kernel, these sizes, this device?" (hone_lookup) and gets the best known answer from a cache.  Only when
- * nobody has ever answered does it tune (hone_tune): it prompts a language model for configs, measures them in a
- * separate process, feeds the results back for a few rounds, verifies, and stores the winner.
+ * Hone remembers how to launch GPU kernels fast.  A program asks, before a launch, "which config for this kernel, these
+ * sizes, this device?" (hone_site_lookup) and gets the best known answer: from memory within nanoseconds, the first time
+ * from a cache file.  Only when nobody has ever answered does Hone tune, if the program wants that: it prompts a language
+ * model for configs, measures them in a separate process, feeds the results back for a few rounds, verifies, and stores the winner.
  *
  * GUARANTEES
  *  - No config is ever returned that the kernel registered by the caller does not allow for the problem at hand:
  *    whatever a cache holds is validated against the caller's own space first.
+ *  - hone_site_lookup of a problem that it has answered before takes no lock, makes no system call, does not allocate, waits for
+ *    nobody and cannot fail.  Its memory is bounded however many problems are asked for.
+ *  - What any process stores is noticed by the next look-up in every other; nobody has to restart or reopen.
  *  - A cache fault (damage, full disk, foreign lock, stopped writer) is a miss with a reason, never an abort.
- *  - The library does not print, exit, install signal handlers, change the locale or start threads.
+ *  - The library does not print, exit, install signal handlers or change the locale.  It starts a thread only when asked to
+ *    (hone_tuner_start: one, with all signals blocked) and processes only to tune.
+ *
+ * THE SIMPLE API, in a dozen calls
+ *
+ *     hone_kernel_load(&kernel, "matmul.json", &err);       once for each kernel, at start
+ *     hone_device_open(&device, NULL, &err);
+ *     hone_cache_open(&cache, NULL, NULL, &err);            a failure is no reason to stop: a site also works with cache NULL
+ *     hone_site_open(&site, cache, kernel, device, NULL, &err);
+ *     block = hone_kernel_param_index(kernel, "BLOCK");
+ *     hone_problem_init(kernel, &problem);
+ *
+ *     problem.size[0] = m;                                  before each launch
+ *     config = hone_site_lookup(site, &problem, &match);    NULL: not even the author's default is valid for these sizes
+ *     launch(..., hone_config_int(config, block));
+ *
+ *     hone_cache_close(cache);                              at the end: its sites, and all their configs, go with it
+ *     hone_device_free(device); hone_kernel_free(kernel);   at any time after hone_site_open
+ *
+ * Tuning what is missing meanwhile is one call more: hone_tuner_start(cache, NULL, &err).  To tune beforehand: hone_tune, or the
+ * command `hone tune`.  To ship what was tuned: hone_export and hone_cache_add_pack.  To know why an answer is what it is: hone_lookup
+ * and hone_explain.  Programs that do all this are under tests/examples.
  *
  * CAVEATS
- *  - Symptom: HONE_E_FORKED.  A cache opened before fork() was used in the child.  Fix: open after fork.
+ *  - Symptom: HONE_E_FORKED.  A cache opened before fork() was used in the child.  Fix: open after fork.  Sites go on in the child with
+ *    what they have in memory, and answer anything else with the default; a tuner stays with the parent.
+ *  - Symptom: a site does not notice what others store.  It reads a cache that is not this user's to lock, hence a copy, renewed about once a
+ *    second when something is asked that it does not know.  Fix: give such users a pack (hone_cache_add_pack), or write access.
  *  - Symptom: HONE_E_NETFS on open.  The path is on a network or FUSE filesystem, where LMDB is not safe.
  *    Fix: put the cache on a local disk; HONE_CACHE names another place.
  *  - Symptom: HONE_E_BUSY from a store.  Another process held the writer lock beyond the deadline, perhaps stopped by a
@@ -25,7 +52,8 @@
  *  - A function that can fail returns hone_status: HONE_OK (0) or a negative code.  `hone_error *err` MAY be NULL;
  *    otherwise it is filled on failure.  Pointers set through `**out` belong to the caller and are NULL after a failure;
  *    pointers returned directly are borrowed and live as long as the object they came from.  Every free accepts NULL.
- *  - `const T *` MAY be used by many threads at once; `T *` needs exclusive use.
+ *  - `const T *` MAY be used by many threads at once; `T *` needs exclusive use, but for what is said at hone_site_open and
+ *    hone_tuner_start.
  *  - Strings are UTF-8, NUL-terminated.  Text returned through `char **` is freed with hone_free().
  *  - Options structs start with struct_size; initialise them with their _INIT macro.  Zero means "the default".
  */
@@ -179,6 +207,7 @@ HONE_API HONE_NODISCARD hone_status hone_device_open(hone_device **out, const ch
  *  kernel's evaluator (or `evaluator`, a command line, if not NULL) says in its hello.  Starts that evaluator. */
 HONE_API HONE_NODISCARD hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name,
                                                     const char *evaluator, hone_error *err);
+/** Sites that were opened with it are not affected; neither are they by hone_kernel_free. */
 HONE_API void hone_device_free(hone_device *device);
 /** Identity and description as JSON: {"id", "kind", "name", "identity": {...}, "description": {...}}. */
 HONE_API HONE_NODISCARD hone_status hone_device_json(const hone_device *device, char **json, hone_error *err);
@@ -200,7 +229,7 @@ HONE_API double hone_config_number(const hone_config *config, uint32_t index);
 /** The whole config as compact JSON, in the space's order. */
 HONE_API HONE_NODISCARD hone_status hone_config_json(const hone_config *config, char **json, hone_error *err);
 
-/* ---- caches and look-ups ------------------------------------------------------------------------------- */
+/* ---- caches -------------------------------------------------------------------------------------------- */
 
 typedef struct hone_cache hone_cache;
 
@@ -227,6 +256,8 @@ typedef struct hone_cache_options {
  *  Errors: HONE_E_IO, HONE_E_PERM, HONE_E_NETFS, HONE_E_UNSAFE (owner or mode), HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_NOSPACE. */
 HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache_options *options,
                                                     hone_error *err);
+/** Stop its tuner (hone_tuner_options.stop_wait_ms), free its sites with their configs, store counters, drop claims, let go of the file.  Exclusive.
+ *  In a forked child it only frees memory. */
 HONE_API void hone_cache_close(hone_cache *cache);
 /** The file's path; "" for a cache of packs only. */
 HONE_API const char *hone_cache_path(const hone_cache *cache);
@@ -241,14 +272,52 @@ typedef enum hone_match {
 /** "exact", "near_shape", "near_device", "default", "none". */
 HONE_API const char *hone_match_name(hone_match match);
 
+/* ---- launches ------------------------------------------------------------------------------------------ */
+
+/** One kernel on one device, asked before every launch: a table in memory before the cache and its packs. */
+typedef struct hone_site hone_site;
+
+typedef struct hone_site_options {
+    uint32_t struct_size;
+    uint32_t problems_max;        /* kept in memory, the least used give way; default 4096, at least 64, at most 1048576.  A problem of eight
+                                   * sizes takes about 400 to 800 bytes; each different config, of at most 16384, half a kilobyte */
+    uint32_t never_tune;          /* 1: a tuner of the cache leaves this site's misses alone */
+} hone_site_options;
+#define HONE_SITE_OPTIONS_INIT {sizeof(hone_site_options), 0, 0}
+
+/** A handle for the launches of one kernel.  `cache` MAY be NULL: then every answer is the default.  The site holds kernel and device; the caller
+ *  may free both at once.  It lives until hone_site_close or hone_cache_close, whichever comes first.
+ *  Threads: MAY be called while others look up in the same cache, or open and close other sites.  Does not read the cache yet.
+ *  Errors: HONE_E_ARG, HONE_E_NOMEM, HONE_E_FORKED. */
+HONE_API HONE_NODISCARD hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel *kernel,
+                                                   const hone_device *device, const hone_site_options *options, hone_error *err);
+/** Frees its configs.  Exclusive of look-ups in this site.  MUST NOT be called after hone_cache_close: that has freed it. */
+HONE_API void hone_site_close(hone_site *site);
+/** The best known config for this problem, as hone_lookup finds it; *match (MAY be NULL): how it was found.  NULL and HONE_MATCH_NONE: the problem is
+ *  none of the kernel's (number or range of sizes), or nothing is known and the default is not valid for it.
+ *  Lifetime: the config lives as long as the site, also when a better one has replaced it; equal answers are one pointer.
+ *  Time: nanoseconds when the problem has been answered before and no entry of the kernel has changed since: no lock, no system call, no
+ *  allocation.  Else it reads the cache, which takes microseconds, or milliseconds with thousands of entries of the kernel to choose a near answer from;
+ *  it never waits for a writer, nor for a tuning.
+ *  Staleness: a commit by any thread or process is seen by the next look-up.  One that concerns another kernel, or a tuning's journal, costs a
+ *  single small read.  Exact answers are renewed at once; near ones are compared with new entries at other sizes at most each 50 ms.
+ *  Sizes: those that the kernel declares `bucket` or `ignore` share one slot where no constraint reads them; a near answer among them is
+ *  then the one for the first that was asked.  Threads: any number.  Counters (hone_cache_stats) count what was asked of the cache, not each launch. */
+HONE_API const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match);
+
+/* ---- look-ups that explain themselves ------------------------------------------------------------------ */
+
 typedef struct hone_answer hone_answer;
 
 /** The best known config.  Always answers when the default is valid for the problem: a damaged or busy cache degrades to a
  *  worse tier.  `cache` MAY be NULL (then the default).  The kernel MUST outlive the answer.  Errors: HONE_E_ARG, HONE_E_CONFIG (not even the default is valid). */
 HONE_API HONE_NODISCARD hone_status hone_lookup(hone_answer **out, const hone_cache *cache, const hone_kernel *kernel,
                                                 const hone_device *device, const hone_problem *problem, hone_error *err);
+/** Frees its config, too. */
 HONE_API void hone_answer_free(hone_answer *answer);
+/** Never HONE_MATCH_NONE. */
 HONE_API hone_match hone_answer_match(const hone_answer *answer);
+/** Never NULL; lives as long as the answer and its kernel. */
 HONE_API const hone_config *hone_answer_config(const hone_answer *answer);
 /** Measured time of one run in milliseconds; 0 when unknown (default). */
 HONE_API double hone_answer_time_ms(const hone_answer *answer);
@@ -258,23 +327,6 @@ HONE_API HONE_NODISCARD hone_status hone_answer_json(const hone_answer *answer, 
 HONE_API HONE_NODISCARD hone_status hone_explain(char **json, const hone_cache *cache, const hone_kernel *kernel,
                                                  const hone_device *device, const hone_problem *problem, hone_error *err);
 
-/* ---- launches ------------------------------------------------------------------------------------------ */
-
-/** One kernel on one device, asked before every launch: a table in memory before the cache. */
-typedef struct hone_site hone_site;
-
-typedef struct hone_site_options {
-    uint32_t struct_size;
-    uint32_t problems_max;        /* kept in memory, the least used give way; default 4096, at most 1048576 */
-    uint32_t never_tune;          /* 1: a tuner of the cache leaves this kernel alone */
-} hone_site_options;
-#define HONE_SITE_OPTIONS_INIT {sizeof(hone_site_options), 0, 0}
-
-HONE_API HONE_NODISCARD hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel *kernel,
-                                                   const hone_device *device, const hone_site_options *options, hone_error *err);
-HONE_API void hone_site_close(hone_site *site);
-HONE_API const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match);
-
 /* ---- groups -------------------------------------------------------------------------------------------- */
 
 typedef struct hone_group_result {
@@ -283,10 +335,15 @@ typedef struct hone_group_result {
     uint32_t missing;             /* members without an exact answer */
     uint32_t reserved;
     uint64_t snapshot;            /* number of the cache's state that was looked at; 0 without a cache */
-    uint64_t digest;              /* of kernels, problems and configs */
+    uint64_t digest;              /* of kernels, problems and configs: equal on ranks that will launch the same */
 } hone_group_result;
 #define HONE_GROUP_RESULT_INIT {sizeof(hone_group_result), 0, 0, 0, 0, 0}
 
+/** Answer a set of problems against one state of the cache: all exact, or all default.  A cache that is warm on some ranks of a job only would have
+ *  them launch different kernels, which deadlocks collectives.  Ranks that may see different states or caches compare `digest` (8 bytes, one
+ *  all-gather) and, if they differ, all launch their defaults.  `site`, `problem` and `config` have `count` (1 to 65536) members; the sites are of one cache.
+ *  Configs live as long as their sites.  Reads the cache each time; allocates.  Threads: any number.
+ *  Errors: HONE_E_ARG (also a problem out of range), HONE_E_CONFIG (not all exact, and a default is not valid), HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_group_lookup(const hone_config **config, const hone_site *const *site, const hone_problem *problem,
                                                       uint32_t count, hone_group_result *result, hone_error *err);
 
@@ -581,9 +638,19 @@ typedef struct hone_tuner_state {
 } hone_tuner_state;
 #define HONE_TUNER_STATE_INIT {sizeof(hone_tuner_state), 0, 0, 0, 0, 0, 0}
 
+/** Tune in the background: one thread, all signals blocked in it, takes one problem after the other from a bounded queue.  hone_site_lookup puts in, once
+ *  each, what has no exact answer; what has one of less effort than `tune` stands for (hone_tune_options.trials_max); and with HONE_RECHECK_TUNE
+ *  what was measured under another driver or toolkit.  It goes on with the answer that it has, and a later one finds the result.  Only one of all
+ *  processes tunes a key; what could not be tuned is remembered for an hour.  Threads: MAY be called while others look up; not beside
+ *  another start or stop.  Errors: HONE_E_EXISTS (one runs), HONE_E_PERM (read-only cache), HONE_E_ARG, HONE_E_NOMEM, those of hone_cache_open. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
+/** Stop the tuner and wait at most `wait_ms` for it; what waits in the queue is dropped, what is measured is kept in the journal.  HONE_OK also when
+ *  none runs.  HONE_E_TIMEOUT: it is inside something that cannot be interrupted (an evaluator that starts or prepares); it ends by itself after
+ *  that, and needs nothing of the cache meanwhile.  hone_cache_close does the same with stop_wait_ms.  Threads: as hone_tuner_start. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_stop(hone_cache *cache, uint32_t wait_ms, hone_error *err);
+/** Wait until nothing is queued or being tuned: for warming up.  HONE_OK at once when no tuner runs.  Errors: HONE_E_TIMEOUT. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_wait(const hone_cache *cache, uint32_t wait_ms, hone_error *err);
+/** What the tuner is doing.  *state is initialised with HONE_TUNER_STATE_INIT.  Does not wait. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_state_get(const hone_cache *cache, hone_tuner_state *state, hone_error *err);
 
 /** What a look-up that may wait does when there is no exact answer of the wanted effort. */
@@ -601,6 +668,13 @@ typedef struct hone_resolve_options {
 } hone_resolve_options;
 #define HONE_RESOLVE_OPTIONS_INIT {sizeof(hone_resolve_options), 0, 0, NULL}
 
+/** A look-up that may wait: for the first launch, for warming up, for programs that rather wait than launch with a default.  *config and *match (MAY be
+ *  NULL) are the best known answer at the end, also when this fails (NULL: none is valid); they live as long as the site.
+ *  Blocks until the answer is exact and of the wanted effort, or the deadline.  HONE_MISS_TUNE_NOW tunes on this thread and creates processes; of many
+ *  threads and processes that ask, one tunes, and the others see its result within milliseconds; if it dies, another takes over.  Its deadline is looked
+ *  at between measurements: an evaluator that starts, prepares or compiles is waited for up to its own limits.
+ *  Threads: any number.  Errors: HONE_E_TIMEOUT (the deadline), HONE_E_STATE (no tuner runs), HONE_E_PERM (read-only cache), HONE_E_ARG,
+ *  HONE_E_CONFIG (no valid config), and those of hone_tune. */
 HONE_API HONE_NODISCARD hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,
                                                       const hone_resolve_options *options, hone_match *match, hone_error *err);
 

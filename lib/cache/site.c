@@ -1,5 +1,6 @@
 /* site.c: hone_site: one kernel on one device, asked before every launch. */
 #include "alloc.h"
+#include "options.h"
 #include "site.h"
 #include "status.h"
 
@@ -84,11 +85,7 @@ const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *p
 
 static hone_status read_options(hone_site_options *out, const hone_site_options *options, hone_error *err) {
     *out = (hone_site_options)HONE_SITE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->struct_size < sizeof options->struct_size || options->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "site", "hone_site_options.struct_size is %u; use HONE_SITE_OPTIONS_INIT", options->struct_size);
-        memcpy(out, options, options->struct_size);
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_site_options", err));
     if (out->problems_max == 0)
         out->problems_max = HONE_SITE_PROBLEMS;
     if (out->problems_max < HONE_SITE_PROBLEMS_MIN)
@@ -153,7 +150,7 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     site->count = kernel->size_count;
     site->problems_max = o.problems_max;
     site->never_tune = o.never_tune != 0;
-    hone__store *store = cache != NULL ? cache->store : NULL; /* packs never change */
+    const hone__store *store = cache != NULL ? cache->store : NULL; /* packs do not change */
     site->stamp[0] = store != NULL ? store->stamp[0] : &never_changes;
     site->stamp[1] = store != NULL ? store->stamp[1] : &never_changes;
     site->epoch = store != NULL ? &store->epoch : &never_changes;
@@ -190,7 +187,7 @@ void hone_site_close(hone_site *site) {
     free_site(site);
 }
 
-void hone__sites_layer_added(hone_cache *cache) {
+void hone__sites_forget(hone_cache *cache) {
     (void)pthread_mutex_lock(&cache->sites_mutex);
     for (hone_site *site = cache->sites; site != NULL; site = site->next)
         atomic_fetch_add(&site->generation, 1);

@@ -2,6 +2,7 @@
  * the others see its result in the cache. */
 #include "alloc.h"
 #include "clock.h"
+#include "options.h"
 #include "site.h"
 #include "tuning.h"
 
@@ -21,11 +22,7 @@ typedef struct waiting {
 
 static hone_status read_options(hone_resolve_options *out, const hone_resolve_options *options, hone_error *err) {
     *out = (hone_resolve_options)HONE_RESOLVE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->struct_size < sizeof options->struct_size || options->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "resolve", "hone_resolve_options.struct_size is %u; use HONE_RESOLVE_OPTIONS_INIT", options->struct_size);
-        memcpy(out, options, options->struct_size);
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_resolve_options", err));
     if (out->on_miss > HONE_MISS_TUNE_BACKGROUND)
         return hone__fail(err, HONE_E_ARG, "resolve", "on_miss is %u; it is one of hone_miss", out->on_miss);
     return HONE_OK;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "log.h"
+#include "options.h"
 #include "site.h"
 #include "tuning.h"
 
@@ -115,11 +116,7 @@ static int start_thread(pthread_t *thread, worker *self) {
 
 static hone_status read_options(hone_tuner_options *out, const hone_tuner_options *options, hone_error *err) {
     *out = (hone_tuner_options)HONE_TUNER_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->struct_size < sizeof options->struct_size || options->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "tuner", "hone_tuner_options.struct_size is %u; use HONE_TUNER_OPTIONS_INIT", options->struct_size);
-        memcpy(out, options, options->struct_size);
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_tuner_options", err));
     out->queue_max = out->queue_max == 0 ? QUEUE_DEFAULT : out->queue_max;
     out->retry_s = out->retry_s == 0 ? RETRY_S : out->retry_s;
     out->stop_wait_ms = out->stop_wait_ms == 0 ? STOP_WAIT_MS : out->stop_wait_ms;

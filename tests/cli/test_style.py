@@ -24,6 +24,7 @@ ALLOWED = {
     ("alloc.c", "free"): "the one door to the heap",
     ("status.c", "fprintf"): "a failed HONE_ASSERT, in debug builds only",
     ("status.c", "abort"): "a failed HONE_ASSERT, in debug builds only",
+    ("tuner.c", "pthread_create"): "the one thread of the library, and only for programs that ask: hone_tuner_start",
     ("kernel_read.c", "free"): "the path that realpath() allocated",
     ("store_path.c", "free"): "the path that realpath() allocated",
     ("device.c", "free"): "the path that realpath() allocated",
