@@ -204,6 +204,13 @@ HONE_API HONE_NODISCARD hone_status hone_config_json(const hone_config *config, 
 
 typedef struct hone_cache hone_cache;
 
+/** What an entry is worth that was measured under another driver or toolkit than the device has now. */
+typedef enum hone_recheck {
+    HONE_RECHECK_USE = 0,    /* as much as before */
+    HONE_RECHECK_TUNE = 1,   /* as much as before, and a tuner (hone_tuner_start) measures it again */
+    HONE_RECHECK_IGNORE = 2  /* nothing: look-ups go on to other entries and tiers */
+} hone_recheck;
+
 typedef struct hone_cache_options {
     uint32_t struct_size;
     uint32_t read_only;           /* 1: never write; the file MUST exist */
@@ -211,8 +218,9 @@ typedef struct hone_cache_options {
     uint32_t writer_wait_ms;      /* longest wait for another writer; default 250 */
     uint32_t allow_network_fs;    /* 1: open on a network filesystem all the same; at your own risk */
     uint32_t durable;             /* 1: survive power loss at each commit; default: at most the last commit is lost */
+    uint32_t recheck;             /* hone_recheck: entries measured under another driver or toolkit; default: used */
 } hone_cache_options;
-#define HONE_CACHE_OPTIONS_INIT {sizeof(hone_cache_options), 0, 0, 0, 0, 0}
+#define HONE_CACHE_OPTIONS_INIT {sizeof(hone_cache_options), 0, 0, 0, 0, 0, 0}
 
 /** Open (and create) a cache.  `path` NULL: $HONE_CACHE, else $XDG_CACHE_HOME/hone/cache.hone, else ~/.cache/hone/cache.hone.
  *  A damaged or foreign file is set aside as PATH.corrupt-TIME with a warning, unless read_only.
@@ -249,6 +257,38 @@ HONE_API HONE_NODISCARD hone_status hone_answer_json(const hone_answer *answer, 
 /** Every tier and layer, matched or not and why, field by field, as JSON (spec/json.md, "explain"). */
 HONE_API HONE_NODISCARD hone_status hone_explain(char **json, const hone_cache *cache, const hone_kernel *kernel,
                                                  const hone_device *device, const hone_problem *problem, hone_error *err);
+
+/* ---- launches ------------------------------------------------------------------------------------------ */
+
+/** One kernel on one device, asked before every launch: a table in memory before the cache. */
+typedef struct hone_site hone_site;
+
+typedef struct hone_site_options {
+    uint32_t struct_size;
+    uint32_t problems_max;        /* kept in memory, the least used give way; default 4096, at most 1048576 */
+    uint32_t never_tune;          /* 1: a tuner of the cache leaves this kernel alone */
+} hone_site_options;
+#define HONE_SITE_OPTIONS_INIT {sizeof(hone_site_options), 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel *kernel,
+                                                   const hone_device *device, const hone_site_options *options, hone_error *err);
+HONE_API void hone_site_close(hone_site *site);
+HONE_API const hone_config *hone_site_lookup(const hone_site *site, const hone_problem *problem, hone_match *match);
+
+/* ---- groups -------------------------------------------------------------------------------------------- */
+
+typedef struct hone_group_result {
+    uint32_t struct_size;
+    uint32_t all_exact;           /* 1: every member has an exact answer and gets it; 0: every member gets its default */
+    uint32_t missing;             /* members without an exact answer */
+    uint32_t reserved;
+    uint64_t snapshot;            /* number of the cache's state that was looked at; 0 without a cache */
+    uint64_t digest;              /* of kernels, problems and configs */
+} hone_group_result;
+#define HONE_GROUP_RESULT_INIT {sizeof(hone_group_result), 0, 0, 0, 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_group_lookup(const hone_config **config, const hone_site *const *site, const hone_problem *problem,
+                                                      uint32_t count, hone_group_result *result, hone_error *err);
 
 /* ---- looking into caches ------------------------------------------------------------------------------- */
 
@@ -518,6 +558,51 @@ typedef struct hone_tune_options {
 HONE_API HONE_NODISCARD hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
                                               const hone_device *device, const hone_problem *problem,
                                               const hone_tune_options *options, hone_error *err);
+
+/* ---- tuning on a miss ---------------------------------------------------------------------------------- */
+
+typedef struct hone_tuner_options {
+    uint32_t struct_size;
+    uint32_t queue_max;           /* problems that wait; default 256, at most 65536 */
+    uint32_t retry_s;             /* what failed may be asked for again after so long; default 3600 */
+    uint32_t stop_wait_ms;        /* how long hone_cache_close waits for the tuner; default 10000 */
+    const hone_tune_options *tune; /* copied; NULL: defaults.  Its `force` is ignored, its `progress` called on the tuner's thread */
+} hone_tuner_options;
+#define HONE_TUNER_OPTIONS_INIT {sizeof(hone_tuner_options), 0, 0, 0, NULL}
+
+typedef struct hone_tuner_state {
+    uint32_t struct_size;
+    uint32_t running;
+    uint32_t busy;                /* a problem is being tuned */
+    uint32_t queued;
+    uint64_t done;                /* tuned, here or in another process */
+    uint64_t failed;
+    uint64_t dropped;             /* found the queue full; later look-ups ask again */
+} hone_tuner_state;
+#define HONE_TUNER_STATE_INIT {sizeof(hone_tuner_state), 0, 0, 0, 0, 0, 0}
+
+HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_stop(hone_cache *cache, uint32_t wait_ms, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_wait(const hone_cache *cache, uint32_t wait_ms, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_tuner_state_get(const hone_cache *cache, hone_tuner_state *state, hone_error *err);
+
+/** What a look-up that may wait does when there is no exact answer of the wanted effort. */
+typedef enum hone_miss {
+    HONE_MISS_FALLBACK = 0,        /* nothing: the best other answer */
+    HONE_MISS_TUNE_NOW = 1,        /* tune on this thread, unless another process or thread does: then wait for its result */
+    HONE_MISS_TUNE_BACKGROUND = 2  /* put it into the tuner's queue and wait for the result */
+} hone_miss;
+
+typedef struct hone_resolve_options {
+    uint32_t struct_size;
+    uint32_t on_miss;             /* hone_miss */
+    uint32_t deadline_ms;         /* 0: none */
+    const hone_tune_options *tune; /* for HONE_MISS_TUNE_NOW; NULL: defaults */
+} hone_resolve_options;
+#define HONE_RESOLVE_OPTIONS_INIT {sizeof(hone_resolve_options), 0, 0, NULL}
+
+HONE_API HONE_NODISCARD hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,
+                                                      const hone_resolve_options *options, hone_match *match, hone_error *err);
 
 /** Exactly what the model would be sent first, as JSON {"provider","model","system","user",...}; sends nothing, starts nothing
  *  but the evaluator's hello.  `cache` MAY be NULL. */

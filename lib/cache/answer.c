@@ -4,16 +4,24 @@
 
 #include <string.h>
 
-void hone_answer_free(hone_answer *answer) {
-    if (answer == NULL)
-        return;
+void hone__answer_clear(hone_answer *answer) {
     if (answer->has_source)
         hone__entry_clear(&answer->source);
+    answer->has_source = false;
     for (uint32_t i = 0; i < answer->note_count; i++)
         hone__free(answer->note[i].name);
     hone__free(answer->note);
     hone__free(answer->device);
     hone__free(answer->layer);
+    answer->note = NULL;
+    answer->note_count = 0;
+    answer->device = answer->layer = NULL;
+}
+
+void hone_answer_free(hone_answer *answer) {
+    if (answer == NULL)
+        return;
+    hone__answer_clear(answer);
     hone__free(answer);
 }
 
@@ -168,6 +176,7 @@ void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
         from(buf, answer);
     else
         hone__buf_text(buf, ",\"from\":null");
+    string(buf, "changed", answer->changed);
     hone__buf_text(buf, ",\"why\":[");
     bool first = true;
     for (int tier = 0; tier < 3 && tier + 1 < (int)answer->match; tier++) {

@@ -2,6 +2,7 @@
 #include "alloc.h"
 #include "clock.h"
 #include "options.h"
+#include "site.h"
 #include "slot.h"
 #include "status.h"
 #include "store.h"
@@ -29,6 +30,8 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     *out = NULL;
     hone_cache_options o = HONE_CACHE_OPTIONS_INIT;
     HONE_TRY(hone__options_read(&o, sizeof o, options, "hone_cache_options", err));
+    if (o.recheck > HONE_RECHECK_IGNORE)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_options.recheck is %u; it is one of hone_recheck", o.recheck);
     char *chosen = NULL, *resolved = NULL;
     if (path == NULL)
         HONE_TRY(hone__cache_default_path(&chosen, err));
@@ -50,6 +53,8 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     cache->read_only = o.read_only != 0;
     cache->wait_ms = o.writer_wait_ms == 0 ? HONE_CACHE_WAIT_MS : o.writer_wait_ms;
     cache->token = make_token(cache);
+    cache->recheck = (hone_recheck)o.recheck;
+    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
     *out = cache;
     return HONE_OK;
 }
@@ -63,6 +68,7 @@ hone_status hone_cache_new(hone_cache **out, hone_error *err) {
     cache->pid = getpid();
     cache->read_only = true;
     cache->token = make_token(cache);
+    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
     return HONE_OK;
 }
 
@@ -76,6 +82,16 @@ static hone_status nothing(hone__txn *txn, void *user, hone_error *err) {
 void hone_cache_close(hone_cache *cache) {
     if (cache == NULL)
         return;
+    if (cache->pid == getpid()) {
+        hone__wanted *wanted = atomic_load(&cache->wanted);
+        (void)hone__cache_stop_wanting(cache, wanted == NULL ? 0 : wanted->stop_wait_ms);
+        while (cache->old_wanted != NULL) {
+            wanted = cache->old_wanted;
+            cache->old_wanted = wanted->next;
+            hone__wanted_leave(wanted);
+        }
+    }
+    hone__sites_free(cache);
     if (cache->pid == getpid()) { /* in a forked child the environment is the parent's: leave it alone */
         if (atomic_load(&cache->claims) > 0)
             hone__claims_drop_all(cache);
@@ -87,6 +103,7 @@ void hone_cache_close(hone_cache *cache) {
     for (uint32_t i = 0; i < cache->pack_count; i++)
         hone__pack_close(cache->pack[i]);
     hone__free(cache->pack);
+    (void)pthread_mutex_destroy(&cache->sites_mutex);
     hone__free(cache);
 }
 
@@ -105,7 +122,7 @@ static bool same_key(const hone__key *a, const hone__key *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
     uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
     hone__slot_key slot = hone__entry_slot(key, bytes);
     MDB_val value;
@@ -119,7 +136,7 @@ static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *
 
 static hone_status get_fn(hone__txn *txn, void *user, hone_error *err) {
     entry_call *call = user;
-    hone_status status = get_entry(txn, call->key, call->out);
+    hone_status status = hone__txn_entry(txn, call->key, call->out);
     if (status == HONE_E_NOTFOUND)
         return hone__fail(err, status, "cache", "no entry for this key");
     if (status == HONE_E_CORRUPT)

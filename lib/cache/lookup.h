@@ -9,6 +9,7 @@
 
 #define HONE_REASON_MAX 768u     /* bytes of one tier's reason */
 #define HONE_LAYER_REASON_MAX 256u
+#define HONE_CHANGED_MAX 512u
 #define HONE_CANDIDATES_MAX 4096u /* entries of one kernel that a look-up considers */
 
 /* The question. */
@@ -41,6 +42,7 @@ struct hone_answer {
     hone__layer_note *note;    /* of each layer that was asked */
     uint32_t note_count;
     int64_t now_unix_s;
+    char changed[HONE_CHANGED_MAX];  /* exact, measured under other software: what has changed; else "" */
     char reason[3][HONE_REASON_MAX]; /* why exact, near_shape, near_device did not match; "" when not asked or matched */
 };
 
@@ -68,6 +70,11 @@ cJSON *hone__differences(const hone__query *query, const hone__entry *entry);
 bool hone__entry_usable(const hone__query *query, const hone__entry *entry, hone__config *config, uint32_t *rank, hone__buf *why);
 const hone__ranked *hone__entry_ranked(const hone__entry *entry, uint32_t rank);
 
+/* Was the entry measured under another driver or toolkit than this device has?  Appends what has changed. */
+bool hone__entry_changed(const hone__query *query, const hone__entry *entry, hone__buf *why);
+
+/* Free what the answer owns, but not the answer. */
+void hone__answer_clear(hone_answer *answer);
 void hone__answer_print(hone__buf *buf, const hone_answer *answer);
 void hone__print_id(hone__buf *buf, const uint8_t id[16]);
 

@@ -56,6 +56,10 @@ typedef struct hone__store {
     _Atomic uint64_t look_ns;          /* when to look next at what became of the file */
     uint64_t map_bytes_max;
     atomic_uint commits;
+    void *stamp_region;                /* our own map of the two meta pages (stamp.c), for the life of the store */
+    size_t stamp_page_bytes;
+    const _Atomic uint64_t *stamp[2];  /* the larger is the number of the last commit */
+    _Atomic uint64_t epoch;            /* changes when the file is opened again: numbers before and after say nothing of each other */
     pthread_mutex_t counter_names;     /* adding a counter */
     atomic_uint counter_count;
     hone__counter counter[HONE_COUNTERS_MAX];
@@ -70,12 +74,19 @@ struct hone_cache {
     atomic_uint claims;                /* taken and not dropped */
     hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
     uint32_t pack_count;
+    hone_recheck recheck;
+    pthread_mutex_t sites_mutex;
+    hone_site *sites;
+    _Atomic(struct hone__wanted *) wanted; /* what a tuner takes from; NULL when none runs */
+    struct hone__wanted *old_wanted;   /* of tuners that were stopped */
 };
 
 typedef struct hone__txn {
     hone__store *store;
     MDB_txn *txn;
     int rc;                            /* the last LMDB code that was not 0 or MDB_NOTFOUND */
+    bool marked;                       /* generation.c: this kernel's generation has been written */
+    uint8_t marked_kernel[8];
 } hone__txn;
 
 /* ---- registry and environment (store_open.c, store_env.c) ---- */
@@ -136,10 +147,25 @@ hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot
 /* For a slot above all others in the table; else HONE_E_EXISTS. */
 hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
+/* The entry of a key, decoded (cache.c). */
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out);
 /* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+
+/* Which part of the map a walk has looked at. */
+typedef struct hone__seen {
+    uintptr_t low, high;
+} hone__seen;
+static inline void hone__seen_add(hone__seen *seen, MDB_val value) {
+    uintptr_t at = (uintptr_t)value.mv_data;
+    seen->low = seen->low == 0 || at < seen->low ? at : seen->low;
+    seen->high = at + value.mv_size > seen->high ? at + value.mv_size : seen->high;
+}
+/* A walk over everything would make the whole file resident in our process: let go of what has been looked at.  Only in a read transaction,
+ * whose values all lie in the map and which keeps the map in its place. */
+void hone__txn_forget(const hone__seen *seen);
 
 /* ---- LMDB's codes (mdb_errors.c) ---- */
 hone_status hone__mdb_status(int code);
@@ -154,6 +180,18 @@ bool hone__counters_pending(const hone__store *store);
 void hone__store_count(hone__store *store, const char *counter, uint64_t add);
 /* One counter of the file; false when the record is damaged. */
 bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAME_BYTES], uint64_t *count);
+
+/* ---- noticing commits (stamp.c, generation.c) ---- */
+hone_status hone__stamp_reserve(hone__store *store);
+/* Map the meta pages of the file that is open as `fd`.  The caller is alone with the store or holds the gate. */
+void hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes);
+void hone__stamp_release(hone__store *store);
+/* Inside a write transaction: an entry under this slot key is changed.  hone__txn_put and hone__txn_delete call it. */
+hone_status hone__generation_mark(hone__txn *txn, hone__slot_key entry_slot);
+/* Differs from an earlier reading when an entry of the kernel may have changed since. */
+uint64_t hone__generation_read(hone__txn *txn, const uint8_t kernel_id[16]);
+/* Is the record that of a generation? */
+hone_status hone__generation_check(hone__slot_key slot, MDB_val value);
 
 /* ---- claims (claim.c) ---- */
 void hone__claims_drop_all(hone_cache *cache);

@@ -132,6 +132,8 @@ static int env_open_copy(hone__store *store, int fd) {
 static int reserve_lock_file(const hone__store *store) {
     enum { LOCK_BYTES = (HONE_CACHE_READERS + 2) * 64 }; /* what LMDB takes; what more it needs it adds itself */
     struct stat info;
+    if (lstat(store->lock_path, &info) == 0 && info.st_size >= LOCK_BYTES && info.st_blocks * 512 >= (blkcnt_t)info.st_size)
+        return 0; /* it has its blocks */
     int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return errno == ENOSPC || errno == EDQUOT ? errno : 0; /* the rest LMDB finds out, and says */
@@ -373,6 +375,8 @@ static attempt try_open(opening *o) {
         else
             result = open_sound(o, fd, state == HONE_FILE_NEW, &info);
     }
+    if (result == ATTEMPT_DONE)
+        hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0); /* it was empty until now, perhaps */
     (void)close(fd);
     if (result == ATTEMPT_DONE) {
         store->dev = (uint64_t)info.st_dev;

@@ -50,6 +50,7 @@ static char *with_suffix(const char *path, const char *suffix) {
 
 static void store_free(hone__store *store) {
     hone__env_close(store);
+    hone__stamp_release(store);
     if (store->side_fd >= 0)
         (void)close(store->side_fd);
     (void)pthread_mutex_destroy(&store->writer);
@@ -96,8 +97,8 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     store->path = hone__strdup(path);
     store->lock_path = with_suffix(path, "-lock");
     store->side_path = with_suffix(path, ".wlock");
-    hone_status status = HONE_OK;
-    if (store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
+    hone_status status = hone__stamp_reserve(store);
+    if (status != HONE_OK || store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
         status = hone__fail(err, HONE_E_NOMEM, "cache", "no memory to open %s", path);
     if (status == HONE_OK && !store->read_only)
         status = hone__side_open(store, err);

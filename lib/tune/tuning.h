@@ -58,6 +58,10 @@ typedef struct hone__tuning {
     const char *phase;
 } hone__tuning;
 
+/* ---- tuner.c ---- */
+/* A handle of the caller's own on the same file: its claims are told apart from those of others in this process. */
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err);
+
 /* ---- setup.c ---- */
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);
 hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err);
