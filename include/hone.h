@@ -44,8 +44,15 @@
  *    Fix: put the cache on a local disk; HONE_CACHE names another place.
  *  - Symptom: HONE_E_BUSY from a store.  Another process held the writer lock beyond the deadline, perhaps stopped by a
  *    debugger.  Fix: none needed; the answer was used and only not remembered.
- *  - Symptom: a cache file grows although its content does not.  A reader holds an old snapshot.  Fix: do not stop
- *    (SIGSTOP) processes that iterate.
+ *  - Symptom: a cache file grows although its content does not, in the end HONE_E_FULL from a store.  A reader holds an old
+ *    snapshot.  Fix: do not stop (SIGSTOP) processes that iterate; when such a reader is gone its pages are used again.
+ *  - Symptom: HONE_E_UNSAFE on open.  File or folder belong to somebody else, may be written by others, or are links.  Fix: in
+ *    the message; a cache is one user's (root's may be read by all), and others are served by packs.
+ *  - Symptom: HONE_E_BUSY from tuning although its owner was killed.  Owners in other PID namespaces (containers) cannot be
+ *    seen; their claim holds for its lease, two minutes, as does one that is stopped.  Fix: wait for it.
+ *  - Symptom: SIGBUS in a process that has a cache open.  Another program truncated the file or wrote into it.  Fix: replace a
+ *    cache by rename only; that is noticed by the next store, or within a second by a look-up that reads the file.
+ *  - Symptom: the last store is gone after a power failure.  Fix: hone_cache_options.durable; a killed process loses nothing.
  *  - One process opens one cache file once; a second hone_cache_open of the same file shares the first.
  *
  * CONVENTIONS

@@ -140,8 +140,6 @@ hone_status hone_group_lookup(const hone_config **config, const hone_site *const
         for (uint32_t i = 0; i < count; i++) /* a cache that cannot be read is a miss of all */
             call.member[i].status = HONE_E_STORE;
     }
-    for (uint32_t i = 0; i < count && status == HONE_OK; i++)
-        ask_packs(&call.member[i]);
     result->snapshot = call.txn;
     if (status == HONE_OK)
         status = answer_all(site, &call, config, result, err);

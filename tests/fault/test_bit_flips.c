@@ -4,7 +4,12 @@
 
 #include <sys/mman.h>
 
-enum { ENTRIES = 24, FLIPS = 1500, BATCH = 500 };
+#ifdef HONE_SANITIZED
+enum { FLIPS = 400 };
+#else
+enum { FLIPS = 1500 };
+#endif
+enum { ENTRIES = 24, BATCH = 500 };
 
 typedef struct tally {
     _Atomic uint32_t done;      /* flips that were gone through, or begun */
