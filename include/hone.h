@@ -207,8 +207,11 @@ HONE_API HONE_NODISCARD hone_status hone_problem_set(const hone_kernel *kernel, 
 
 typedef struct hone_device hone_device;
 
-/** Identify a device: "cpu", "cuda:0"; NULL: the first GPU, or the CPU when there is none.
- *  Errors: HONE_E_NODEVICE, HONE_E_NODRIVER, HONE_E_ARG. */
+/** Identify a device: "cpu", "cuda:0", "cuda:all" (every GPU of this machine; they must be equal); NULL: the first GPU, or the CPU when there
+ *  is none.  For a GPU this loads libcuda.so.1 ($HONE_CUDA_LIBRARY names another file) and calls cuInit, which can take some hundred
+ *  milliseconds the first time; no context is created.  CUDA does not survive a fork: identify GPUs after it.
+ *  Errors: HONE_E_NODEVICE (no such GPU), HONE_E_NODRIVER (no driver, older than CUDA 11.8, incomplete, or it does not start), HONE_E_ARG
+ *  (cuda:all with unequal GPUs). */
 HONE_API HONE_NODISCARD hone_status hone_device_open(hone_device **out, const char *name, hone_error *err);
 /** The device that tuning `kernel` uses: the named one, the CPU for language "c", a GPU for "cuda"; for "external" what the
  *  kernel's evaluator (or `evaluator`, a command line, if not NULL) says in its hello.  Starts that evaluator. */

@@ -183,8 +183,7 @@ static void do_open(hone__gpu_child *child, uint64_t id, const cJSON *request) {
 
 static void do_peaks(hone__gpu_child *child, uint64_t id, const cJSON *request) {
     double peak[HONE_GPU_PEAKS] = {0};
-    const char *object = hone__json_string(request, "object");
-    if (object == NULL || !hone__gpu_peaks(child, object, peak)) {
+    if (!hone__gpu_peaks(child, cJSON_GetObjectItemCaseSensitive(request, "objects"), peak)) {
         answer_failure(child, id, "peaks", -1);
         return;
     }

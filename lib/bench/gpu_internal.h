@@ -18,6 +18,7 @@
 #define HONE_GPU_MODULES 128u          /* kept loaded: twice what one compare may name */
 #define HONE_GPU_SCRATCH ((size_t)1 << 17)
 #define HONE_GPU_PEAKS 5u
+#define HONE_GPU_PEAK_PARTS 4u
 
 /* ---- limits of a device (gpu_launch.c) ---- */
 typedef struct hone__gpu_limits {
@@ -181,10 +182,10 @@ bool hone__gpu_compare_all(hone__gpu_child *child, char *const *object, const ho
                            double budget_ms, int32_t *subject, uint32_t *rounds_done);
 
 /* gpu_peaks.c */
-bool hone__gpu_peaks(hone__gpu_child *child, const char *object, double peak[HONE_GPU_PEAKS]);
+bool hone__gpu_peaks(hone__gpu_child *child, const cJSON *objects, double peak[HONE_GPU_PEAKS]);
 
 /* gpu_sources.c: caller frees (hone__free); NULL: out of memory. */
 char *hone__gpu_helper_source(void);
-char *hone__gpu_peaks_source(void);
+char *hone__gpu_peaks_source(uint32_t part); /* in parts, which are compiled side by side */
 
 #endif

@@ -91,32 +91,39 @@ static double kernel_gflops(hone__gpu_child *child, hone__cu_module module, cons
     return ms > 0.0 ? plan->flops * blocks * steps / (ms * 1e6) : 0.0;
 }
 
-bool hone__gpu_peaks(hone__gpu_child *child, const char *object, double peak[HONE_GPU_PEAKS]) {
-    /* Flops of a block of 256 threads in a step: 16 multiply-adds a thread; 8 instructions a warp; 16 instructions a warpgroup. */
+bool hone__gpu_peaks(hone__gpu_child *child, const cJSON *objects, double peak[HONE_GPU_PEAKS]) {
+    /* Flops of a block of 256 threads in a step: 16 multiply-adds a thread; 8 instructions a warp; 4 instructions a warpgroup. */
     static const kernel_plan plans[4][2] = {
         {{"peak_fp32", 2.0 * 16 * 256, 0, 8, 4096}, {NULL, 0, 0, 0, 0}},
-        {{"wgmma_tf32", 2.0 * 16 * 2 * (64 * 256 * 8), WGMMA_SHARED, 1, 512}, {"mma_tf32", 2.0 * 8 * 8 * (16 * 8 * 8), 0, 4, 2048}},
-        {{"wgmma_fp16", 2.0 * 16 * 2 * (64 * 256 * 16), WGMMA_SHARED, 1, 512}, {"mma_fp16", 2.0 * 8 * 8 * (16 * 8 * 16), 0, 4, 2048}},
-        {{"wgmma_bf16", 2.0 * 16 * 2 * (64 * 256 * 16), WGMMA_SHARED, 1, 512}, {"mma_bf16", 2.0 * 8 * 8 * (16 * 8 * 16), 0, 4, 2048}}};
-    char entry[16];
-    char *cubin = NULL;
-    hone__cu_module module = NULL;
-    if (!hone__gpu_read_object(child, object, &cubin, entry, sizeof entry))
-        return false;
-    hone__cu_result code = child->cuda->module_load(&module, cubin);
-    hone__free(cubin);
-    if (code != HONE_CU_OK)
-        return hone__gpu_failed(child, code, "loading the kernels that measure peaks");
-    peak[0] = copy_gbps(child, module);
+        {{"wgmma_tf32", 2.0 * 4 * 2 * (64 * 256 * 8), WGMMA_SHARED, 2, 1024}, {"mma_tf32", 2.0 * 8 * 8 * (16 * 8 * 8), 0, 4, 2048}},
+        {{"wgmma_fp16", 2.0 * 4 * 2 * (64 * 256 * 16), WGMMA_SHARED, 2, 1024}, {"mma_fp16", 2.0 * 8 * 8 * (16 * 8 * 16), 0, 4, 2048}},
+        {{"wgmma_bf16", 2.0 * 4 * 2 * (64 * 256 * 16), WGMMA_SHARED, 2, 1024}, {"mma_bf16", 2.0 * 8 * 8 * (16 * 8 * 16), 0, 4, 2048}}};
+    hone__cu_module module[HONE_GPU_PEAK_PARTS] = {NULL};
+    uint32_t parts = 0;
+    const cJSON *object;
+    cJSON_ArrayForEach(object, objects) {
+        char entry[16];
+        char *cubin = NULL;
+        if (parts == HONE_GPU_PEAK_PARTS || !cJSON_IsString(object))
+            break;
+        if (!hone__gpu_read_object(child, object->valuestring, &cubin, entry, sizeof entry))
+            return false;
+        hone__cu_result code = child->cuda->module_load(&module[parts++], cubin);
+        hone__free(cubin);
+        if (code != HONE_CU_OK)
+            return hone__gpu_failed(child, code, "loading the kernels that measure peaks");
+    }
+    peak[0] = parts > 0 ? copy_gbps(child, module[0]) : 0.0;
     for (int i = 0; i < 4; i++) {
         peak[i + 1] = 0.0;
-        for (int way = 0; way < 2 && plans[i][way].name != NULL; way++) {
-            double rate = kernel_gflops(child, module, &plans[i][way]);
+        for (uint32_t k = 0; k < 2 * parts; k++) {
+            double rate = plans[i][k % 2].name != NULL ? kernel_gflops(child, module[k / 2], &plans[i][k % 2]) : 0.0;
             peak[i + 1] = rate > peak[i + 1] ? rate : peak[i + 1];
         }
     }
     if (!hone__gpu_wait(child, "measuring peaks"))
         return false;
-    (void)child->cuda->module_unload(module);
+    for (uint32_t k = 0; k < parts; k++)
+        (void)child->cuda->module_unload(module[k]);
     return true;
 }

@@ -152,25 +152,34 @@ static hone_status identify(hone__gpu_set *set, const char *name, int *gpus, hon
     return status;
 }
 
-static hone_status compile_own(hone__worker *worker, bool peaks, char *peaks_object, size_t bytes, hone_error *err) {
-    static hone__build build[2];
-    char *helper = hone__gpu_helper_source();
-    hone_status status = helper == NULL ? hone__fail(err, HONE_E_NOMEM, "worker", "no memory for our own kernels")
-                                        : hone__gpu_build_start(worker, &build[0], helper, "hone_helper.cu", NULL, NULL, NULL, NULL, err);
-    char *source = status == HONE_OK && peaks ? hone__gpu_peaks_source() : NULL;
-    bool second = source != NULL && hone__gpu_build_start(worker, &build[1], source, "hone_peaks.cu", NULL, NULL, NULL, NULL, NULL) == HONE_OK;
-    if (status == HONE_OK)
-        hone__build_wait(&build[0]);
-    if (second)
-        hone__build_wait(&build[1]);
-    hone__free(source);
-    hone__free(helper);
+/* The helper, which must compile, and beside it the parts that measure peaks, which need not. */
+static hone_status compile_own(hone__worker *worker, bool peaks, hone__buf *objects, hone_error *err) {
+    static hone__build build[1 + HONE_GPU_PEAK_PARTS];
+    hone_status status = HONE_OK;
+    uint32_t count = peaks ? 1 + HONE_GPU_PEAK_PARTS : 1;
+    bool started[1 + HONE_GPU_PEAK_PARTS] = {false};
+    for (uint32_t i = 0; i < count && status == HONE_OK; i++) {
+        char *source = i == 0 ? hone__gpu_helper_source() : hone__gpu_peaks_source(i - 1);
+        hone_status one = source == NULL ? hone__fail(err, HONE_E_NOMEM, "worker", "no memory for our own kernels")
+                                         : hone__gpu_build_start(worker, &build[i], source, "hone_own.cu", NULL, NULL, NULL, NULL, err);
+        hone__free(source);
+        started[i] = one == HONE_OK;
+        status = i == 0 ? one : status;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!started[i])
+            continue;
+        hone__build_wait(&build[i]);
+        if (i == 0 || build[i].outcome != HONE_OUTCOME_OK)
+            continue;
+        hone__buf_text(objects, objects->length > 0 ? "," : "");
+        hone__buf_json_string(objects, build[i].object);
+    }
     HONE_TRY(status);
     if (build[0].outcome != HONE_OUTCOME_OK)
         return hone__fail(err, HONE_E_EVALUATOR, "worker", "NVRTC (%.100s) does not compile our own kernels: %.300s", worker->gpus->nvrtc->path,
                           build[0].reason);
     (void)snprintf(worker->gpus->helper, sizeof worker->gpus->helper, "%s", build[0].object);
-    (void)snprintf(peaks_object, bytes, "%s", second && build[1].outcome == HONE_OUTCOME_OK ? build[1].object : "");
     return HONE_OK;
 }
 
@@ -197,11 +206,12 @@ static hone_status open_all(hone__gpu_set *set, int gpus, bool all, hone_error *
 }
 
 /* Peaks are of use, not of need: what fails stays unknown. */
-static void take_peaks(hone__gpu_set *set, const char *object) {
+static void take_peaks(hone__gpu_set *set, const hone__buf *objects) {
     hone__buf body;
-    hone__buf_init(&body, 2048);
-    hone__buf_text(&body, ",\"op\":\"peaks\",\"object\":");
-    hone__buf_json_string(&body, object);
+    hone__buf_init(&body, 8192);
+    hone__buf_text(&body, ",\"op\":\"peaks\",\"objects\":[");
+    hone__buf_bytes(&body, objects->data, objects->length);
+    hone__buf_char(&body, ']');
     if (body.status == HONE_OK && hone__gpu_send_body(&set->gpu[0], 2, body.data) == HONE_OK) {
         cJSON *reply = await_line(&set->gpu[0], 20.0, NULL);
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(reply, "peaks");
@@ -215,8 +225,7 @@ static void take_peaks(hone__gpu_set *set, const char *object) {
     hone__buf_free(&body);
 }
 
-static hone_status open_set(hone__worker *worker, const char *name, bool peaks, hone_error *err) {
-    char peaks_object[512] = "";
+static hone_status open_set(hone__worker *worker, const char *name, bool peaks, hone__buf *peak_objects, hone_error *err) {
     int gpus = 0;
     hone__gpu_set *set = worker->gpus = hone__alloc(sizeof *set);
     if (set == NULL)
@@ -224,7 +233,7 @@ static hone_status open_set(hone__worker *worker, const char *name, bool peaks, 
     set->count = 1;
     set->gpu[0].core = worker->timing_core;
     HONE_TRY(identify(set, name, &gpus, err));
-    HONE_TRY(compile_own(worker, peaks, peaks_object, sizeof peaks_object, err));
+    HONE_TRY(compile_own(worker, peaks, peak_objects, err));
     hone__buf line;
     hone__buf_init(&line, 2048);
     hone__buf_text(&line, ",\"op\":\"open\",\"helper\":");
@@ -233,15 +242,19 @@ static hone_status open_set(hone__worker *worker, const char *name, bool peaks, 
     if (set->open_line == NULL)
         return hone__fail(err, HONE_E_NOMEM, "worker", "no memory for the GPUs");
     HONE_TRY(open_all(set, gpus, strcmp(name, "cuda:all") == 0, err));
-    if (peaks_object[0] != '\0')
-        take_peaks(set, peaks_object);
+    if (peak_objects->length > 0 && peak_objects->status == HONE_OK)
+        take_peaks(set, peak_objects);
     return HONE_OK;
 }
 
 void hone__gpu_hello(hone__worker *worker, uint64_t id, const char *name, bool peaks) {
     static const char *const rates[HONE_GPU_PEAKS] = {"gbps", "gflops", "tf32_gflops", "fp16_gflops", "bf16_gflops"};
     hone_error err = {0};
-    if (worker->gpus == NULL && open_set(worker, name, peaks, &err) != HONE_OK) {
+    hone__buf peak_objects;
+    hone__buf_init(&peak_objects, 4096);
+    hone_status status = worker->gpus == NULL ? open_set(worker, name, peaks, &peak_objects, &err) : HONE_OK;
+    hone__buf_free(&peak_objects);
+    if (status != HONE_OK) {
         hone__worker_refuse(worker, id, "hello", err.code == HONE_E_UNSUPPORTED ? "unsupported" : "no_device", err.message);
         hone__gpu_end(worker);
         return;

@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from cli.hone_command import CommandTest, PATIENCE, SANITIZE, TOOL
+from cli.hone_command import CommandTest, PATIENCE, TOOL
 from cli.made_cache import entry, kernel, make
 
 
