@@ -263,7 +263,10 @@ static hone_status find_default(hone__recorded *recorded, const cJSON *json, con
 
 /* One line of at most 200 bytes. */
 static char *name_of(const char *text) {
-    char *name = text == NULL || text[0] == '\0' ? hone__strdup("unnamed") : hone__strndup(text, hone__utf8_cut(text, 200));
+    enum { NAME_BYTES = 200 };
+    const char *whole = text == NULL || text[0] == '\0' ? "unnamed" : text;
+    size_t bytes = strlen(whole);
+    char *name = hone__strndup(whole, bytes > NAME_BYTES ? hone__utf8_cut(whole, NAME_BYTES) : bytes);
     for (char *at = name; at != NULL && *at != '\0'; at++)
         *at = (unsigned char)*at < ' ' ? ' ' : *at;
     return name;
