@@ -382,8 +382,10 @@ int main(int argc, char **argv) {
             dir = argv[++i];
         else if (strcmp(argv[i], "--skip-first") == 0)
             first = false;
-        else if (strcmp(argv[i], "--json") != 0)
-            return fprintf(stderr, "usage: bench_lookup [--json] [--entries N] [--skip-first] [--dir FOLDER]\n"), 2;
+        else if (strcmp(argv[i], "--json") != 0) {
+            (void)fprintf(stderr, "usage: bench_lookup [--json] [--entries N] [--skip-first] [--dir FOLDER]\n");
+            return 2;
+        }
     }
     char folder[256];
     (void)snprintf(folder, sizeof folder, "%s/hone-bench-XXXXXX", dir == NULL ? "/tmp" : dir);
