@@ -64,19 +64,6 @@ static int open_input(const invocation *in, int *fd) {
     return report(in, HONE_E_IO, &err);
 }
 
-/* In a dry run a cache that is not there is an empty one, and is not made. */
-static int open_target(const invocation *in, hone_cache **cache) {
-    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
-    hone_error err = {0};
-    *cache = NULL;
-    if (!in->settings.dry_run)
-        return cache_open(cache, in, CACHE_WRITE);
-    options.read_only = 1;
-    hone_status status = hone_cache_open(cache, in->settings.cache, &options, &err);
-    bool missing = status == HONE_E_NOTFOUND || (status == HONE_E_IO && err.os_code == ENOENT);
-    return status == HONE_OK || missing ? EXIT_CODE_OK : report(in, status, &err);
-}
-
 int cmd_load(const invocation *in) {
     work w;
     hone_error err = {0};
@@ -84,7 +71,7 @@ int cmd_load(const invocation *in) {
     char *json = NULL;
     int fd, code = open_input(in, &fd);
     if (code == EXIT_CODE_OK)
-        code = open_target(in, &cache);
+        code = work_target(in, &cache);
     if (code != EXIT_CODE_OK)
         return code;
     work_begin(&w, in, "loading");

@@ -117,6 +117,17 @@ int work_cache(hone_cache **out, const invocation *in, const char *path, bool wr
     return cache_open(out, &own, CACHE_WRITE);
 }
 
+int work_target(const invocation *in, hone_cache **cache) {
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    hone_error err = {0};
+    *cache = NULL;
+    if (!in->settings.dry_run)
+        return cache_open(cache, in, CACHE_WRITE);
+    options.read_only = 1;
+    hone_status status = hone_cache_open(cache, in->settings.cache, &options, &err);
+    return status == HONE_OK || is_missing(status, &err) ? EXIT_CODE_OK : report(in, status, &err);
+}
+
 void print_report(const invocation *in, const char *json, void (*people)(const cJSON *report)) {
     if (json == NULL)
         return;

@@ -20,15 +20,10 @@ static hone_status join_one(hone__txn *txn, const join_call *call, uint32_t i, h
     hone__slot_key slot = hone__entry_slot(key, bytes);
     hone__join result = HONE_JOIN_ADDED;
     hone__entry old;
-    MDB_val value;
-    hone_status status = hone__txn_get(txn, HONE_TABLE_ENTRY, slot, &value);
-    if (status == HONE_OK)
-        status = hone__entry_decode(&old, value.mv_data, value.mv_size, slot);
+    hone_status status = hone__txn_entry(txn, key, &old);
     if (status == HONE_OK) {
-        if (memcmp(&old.key, key, sizeof *key) == 0) { /* else it is damaged: another key of the same slot */
-            int order = hone__entry_compare(&call->stored[i], &old);
-            result = order == 0 ? HONE_JOIN_SAME : call->replace || order < 0 ? HONE_JOIN_REPLACED : HONE_JOIN_KEPT;
-        }
+        int order = hone__entry_compare(&call->stored[i], &old);
+        result = order == 0 ? HONE_JOIN_SAME : call->replace || order < 0 ? HONE_JOIN_REPLACED : HONE_JOIN_KEPT;
         hone__entry_clear(&old);
     } else if (status == HONE_E_VERSION) {
         result = HONE_JOIN_NEWER;

@@ -36,6 +36,7 @@ static hone_status piece_fn(hone__txn *txn, void *user, hone_error *err) {
     MDB_val key, value;
     hone__buf_clear(&from->piece); /* this may be a second run */
     from->count = from->next = 0;
+    hone__seen seen = {0, 0};
     HONE_TRY(hone__txn_cursor(txn, from->table, &cursor));
     hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){from->last, from->last_bytes}, &key, &value);
     if (status == HONE_OK && from->last_bytes > 0 && key.mv_size == from->last_bytes && memcmp(key.mv_data, from->last, key.mv_size) == 0)
@@ -46,6 +47,7 @@ static hone_status piece_fn(hone__txn *txn, void *user, hone_error *err) {
         if (!place->odd)
             memcpy(place->slot, key.mv_data, key.mv_size);
         hone__buf_bytes(&from->piece, value.mv_data, value.mv_size);
+        hone__seen_add(&seen, value);
         if (from->piece.status != HONE_OK) {
             status = from->piece.status;
         } else if (from->count == PIECE_RECORDS || from->piece.length >= PIECE_BYTES) {
@@ -60,6 +62,7 @@ static hone_status piece_fn(hone__txn *txn, void *user, hone_error *err) {
         memcpy(from->last, key.mv_data, from->last_bytes);
         from->more = from->last_bytes > 0;
     }
+    hone__txn_forget(&seen);
     mdb_cursor_close(cursor);
     if (status == HONE_OK || status == HONE_E_NOTFOUND)
         return HONE_OK;

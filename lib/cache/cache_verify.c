@@ -97,12 +97,14 @@ static hone_status check_stat(MDB_val key, MDB_val value, const char **reason) {
         return hone__counter_decode(key, value, counter, &count) ? HONE_OK : HONE_E_CORRUPT;
     if (key.mv_size >= 2 && memcmp(name, "n:", 2) == 0)
         return hone__note_check(slot, value);
+    if (key.mv_size >= 2 && memcmp(name, "g:", 2) == 0)
+        return hone__generation_check(slot, value);
     if (key.mv_size == HONE_FAILURE_SLOT_BYTES && memcmp(name, "f:", 2) == 0) {
         HONE_TRY(hone__failure_decode(&failure, value.mv_data, value.mv_size, slot));
         hone__failure_clear(&failure);
         return HONE_OK;
     }
-    *reason = "its key is none of counters, notes and failures";
+    *reason = "its key is none of counters, notes, generations and failures";
     return HONE_E_CORRUPT;
 }
 
@@ -143,6 +145,7 @@ static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
     call->seen = (table_count){0}; /* this may be a second run */
     call->found_count = 0;
     call->more = false;
+    hone__seen seen = {0, 0};
     HONE_TRY(hone__txn_cursor(txn, call->table, &cursor));
     hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){call->from, call->from_bytes}, &key, &value);
     for (; status == HONE_OK; status = hone__cursor_next(txn, cursor, &key, &value)) {
@@ -154,6 +157,7 @@ static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
         }
         const char *reason = NULL;
         hone_status checked = check_record(call->table, key, value, &reason);
+        hone__seen_add(&seen, value);
         call->seen.records++;
         if (checked == HONE_E_NOMEM) {
             status = checked;
@@ -165,6 +169,7 @@ static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
         call->seen.damaged += checked != HONE_E_VERSION;
         note_finding(call, key, checked, reason);
     }
+    hone__txn_forget(&seen);
     mdb_cursor_close(cursor);
     if (status == HONE_OK || status == HONE_E_NOTFOUND)
         return HONE_OK;

@@ -51,3 +51,10 @@ uint64_t hone__generation_read(hone__txn *txn, const uint8_t kernel_id[16]) {
         return (uint64_t)mdb_txn_id(txn->txn); /* damaged: every commit may be one that matters */
     return record.txn;
 }
+
+hone_status hone__generation_check(hone__slot_key slot, MDB_val value) {
+    generation_record record;
+    if (slot.count != SLOT_BYTES || memcmp(slot.bytes, "g:", 2) != 0)
+        return HONE_E_CORRUPT;
+    return hone__record_decode(&record, &layout, value.mv_data, value.mv_size, slot);
+}

@@ -2,8 +2,8 @@
 #include "layer.h"
 #include "alloc.h"
 #include "sign.h"
-#include "status.h"
 #include "site.h"
+#include "status.h"
 #include "store.h"
 
 #include <errno.h>
@@ -98,7 +98,7 @@ static hone_status add(hone_cache *cache, hone__pack *pack, hone_error *err) {
     }
     cache->pack = grown;
     cache->pack[cache->pack_count++] = pack;
-    hone__sites_forget(cache);
+    hone__sites_layer_added(cache);
     return HONE_OK;
 }
 
@@ -159,6 +159,28 @@ const char *hone__layer_name(const hone_cache *cache, uint32_t layer) {
 hone_status hone__layer_get(const hone_cache *cache, uint32_t layer, const hone__key *key, hone__entry *out, hone_error *err) {
     const hone__pack *pack = hone__layer_pack(cache, layer);
     return pack == NULL ? hone__cache_get(cache, key, out, err) : hone__pack_get(pack, key, out, err);
+}
+
+hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err) {
+    hone_status result = hone__fail(err, HONE_E_NOTFOUND, "cache", "no entry for this key");
+    for (uint32_t layer = 0; layer < hone__layer_count(cache); layer++) {
+        hone__entry entry;
+        hone_error why;
+        hone_status status = hone__layer_get(cache, layer, key, &entry, &why);
+        if (status == HONE_OK && (result != HONE_OK || hone__entry_compare(&entry, out) < 0)) {
+            if (result == HONE_OK)
+                hone__entry_clear(out);
+            *out = entry;
+            result = HONE_OK;
+        } else if (status == HONE_OK) {
+            hone__entry_clear(&entry);
+        } else if (result != HONE_OK && status != HONE_E_NOTFOUND) {
+            result = status;
+            if (err != NULL)
+                *err = why;
+        }
+    }
+    return result;
 }
 
 hone_status hone__layer_of_kernel(const hone_cache *cache, uint32_t layer, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,

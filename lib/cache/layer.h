@@ -18,6 +18,8 @@ const char *hone__layer_name(const hone_cache *cache, uint32_t layer);
 const hone__pack *hone__layer_pack(const hone_cache *cache, uint32_t layer);
 /* As hone__cache_get, of one layer. */
 hone_status hone__layer_get(const hone_cache *cache, uint32_t layer, const hone__key *key, hone__entry *out, hone_error *err);
+/* Of all layers, the best evidence; HONE_E_NOTFOUND when none has the key, or what the last failing layer said. */
+hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
 /* As hone__cache_of_kernel, of one layer. */
 hone_status hone__layer_of_kernel(const hone_cache *cache, uint32_t layer, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,
                                   uint32_t *count, hone_error *err);

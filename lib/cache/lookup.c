@@ -186,6 +186,16 @@ static void layer_missed(hone_answer *answer, exact_search *search, uint32_t lay
     }
 }
 
+static void note_change(hone_answer *answer, const hone__entry *entry) {
+    hone__buf changed;
+    hone__buf_init(&changed, HONE_CHANGED_MAX);
+    (void)hone__entry_changed(&answer->query, entry, &changed);
+    size_t length = strnlen(text_of(&changed), HONE_CHANGED_MAX - 1);
+    memcpy(answer->changed, text_of(&changed), length);
+    answer->changed[length] = '\0';
+    hone__buf_free(&changed);
+}
+
 /* Two layers have a usable entry: the better evidence answers, as it would after a merge. */
 static void settle(hone_answer *answer, exact_search *search, uint32_t layer, hone__entry *entry, const hone__config *config, uint32_t rank) {
     static const char worse[] = "its entry is as good or worse evidence";
@@ -199,14 +209,8 @@ static void settle(hone_answer *answer, exact_search *search, uint32_t layer, ho
     }
     answer->note[layer].answered = true;
     search->layer = layer;
+    note_change(answer, entry);
     accept(answer, HONE_MATCH_EXACT, entry, config, rank, 0);
-    hone__buf changed;
-    hone__buf_init(&changed, HONE_CHANGED_MAX);
-    (void)hone__entry_changed(&answer->query, &answer->source, &changed);
-    size_t length = strnlen(text_of(&changed), HONE_CHANGED_MAX - 1);
-    memcpy(answer->changed, text_of(&changed), length);
-    answer->changed[length] = '\0';
-    hone__buf_free(&changed);
 }
 
 static void try_exact_in(hone_answer *answer, hone__report *report, uint32_t layer, exact_search *search) {

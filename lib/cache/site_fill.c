@@ -241,10 +241,11 @@ static bool may_wait(hone_site *site, hone__memo_slot *slot, const hone_problem 
     if (atomic_load_explicit(&slot->exact_generation, memory_order_relaxed) != generation) {
         hone__key key = hone__key_make(site->kernel, site->device, problem->size);
         hone__entry entry;
-        hone_status status = hone__cache_get(site->cache, &key, &entry, NULL);
-        hone__entry_clear(&entry);
-        if (status == HONE_OK)
+        hone_status status = hone__layers_get(site->cache, &key, &entry, NULL);
+        if (status == HONE_OK) {
+            hone__entry_clear(&entry);
             return false;
+        }
         atomic_store_explicit(&slot->exact_generation, generation, memory_order_relaxed);
     }
     uint64_t last = atomic_load(&site->near_ns), now = hone__clock_ns();

@@ -72,13 +72,13 @@ struct hone_cache {
     uint32_t wait_ms;
     uint64_t token;                    /* tells this handle's claims from those of others in the process */
     atomic_uint claims;                /* taken and not dropped */
+    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
+    uint32_t pack_count;
     hone_recheck recheck;
     pthread_mutex_t sites_mutex;
     hone_site *sites;
     _Atomic(struct hone__wanted *) wanted; /* what a tuner takes from; NULL when none runs */
     struct hone__wanted *old_wanted;   /* of tuners that were stopped */
-    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
-    uint32_t pack_count;
 };
 
 typedef struct hone__txn {
@@ -154,6 +154,19 @@ hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
 
+/* Which part of the map a walk has looked at. */
+typedef struct hone__seen {
+    uintptr_t low, high;
+} hone__seen;
+static inline void hone__seen_add(hone__seen *seen, MDB_val value) {
+    uintptr_t at = (uintptr_t)value.mv_data;
+    seen->low = seen->low == 0 || at < seen->low ? at : seen->low;
+    seen->high = at + value.mv_size > seen->high ? at + value.mv_size : seen->high;
+}
+/* A walk over everything would make the whole file resident in our process: let go of what has been looked at.  Only in a read transaction,
+ * whose values all lie in the map and which keeps the map in its place. */
+void hone__txn_forget(const hone__seen *seen);
+
 /* ---- LMDB's codes (mdb_errors.c) ---- */
 hone_status hone__mdb_status(int code);
 /* The same with a message that names the file and the way out. */
@@ -177,6 +190,8 @@ void hone__stamp_release(hone__store *store);
 hone_status hone__generation_mark(hone__txn *txn, hone__slot_key entry_slot);
 /* Differs from an earlier reading when an entry of the kernel may have changed since. */
 uint64_t hone__generation_read(hone__txn *txn, const uint8_t kernel_id[16]);
+/* Is the record that of a generation? */
+hone_status hone__generation_check(hone__slot_key slot, MDB_val value);
 
 /* ---- claims (claim.c) ---- */
 void hone__claims_drop_all(hone_cache *cache);

@@ -37,6 +37,7 @@ hone__tree hone__tree_read(const uint8_t *at) {
     hone__tree tree;
     memcpy(&tree.flags, at + 4, sizeof tree.flags);
     memcpy(&tree.depth, at + 6, sizeof tree.depth);
+    memcpy(&tree.entries, at + 32, sizeof tree.entries);
     memcpy(&tree.root, at + 40, sizeof tree.root);
     return tree;
 }

@@ -10,6 +10,7 @@
 
 typedef struct hone__tree {
     uint16_t flags, depth;
+    uint64_t entries;
     uint64_t root; /* UINT64_MAX: empty */
 } hone__tree;
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -275,4 +276,13 @@ hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key
 
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
     return note(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT));
+}
+
+void hone__txn_forget(const hone__seen *seen) {
+    long page = sysconf(_SC_PAGESIZE);
+    if (seen->low == 0 || page <= 0)
+        return;
+    uintptr_t from = seen->low & ~((uintptr_t)page - 1);
+    /* The map is shared and read-only for us: the pages stay in the system's cache, and whoever needs one again gets it from there. */
+    (void)madvise((void *)from, (size_t)(seen->high - from), MADV_DONTNEED);
 }

@@ -45,6 +45,7 @@ typedef struct walk {
     uint8_t *units; /* one bit for each two bytes of it that a node has */
     step *stack;
     size_t stack_count, stack_capacity;
+    uint64_t entries; /* in the leaves so far */
     key_copy last;  /* of the leaves so far: pages are visited in the order of their keys */
     hone__tree table[TABLES_MAX];
     uint32_t table_count;
@@ -242,16 +243,18 @@ static bool check_page(walk *w, tree_kind kind, const step at) {
         if (!check_node(w, kind, node, &at, i == 0))
             return false;
     }
+    w->entries += at.level == 1 ? count : 0;
     return check_order(w, kind, &at, count);
 }
 
 static bool check_tree(walk *w, tree_kind kind, hone__tree tree) {
     if (tree.root == UINT64_MAX)
-        return tree.depth == 0 || no(w, "a tree has a depth and no root");
+        return (tree.depth == 0 && tree.entries == 0) || no(w, "a tree has a depth or entries and no root");
     if (tree.depth == 0 || tree.depth > DEPTH_MAX)
         return no(w, "a tree has a senseless depth");
     const key_copy none = {.bytes = 0};
     w->stack_count = 0;
+    w->entries = 0;
     w->last = none;
     if (!claim(w, tree.root, 1, true) || !push(w, tree.root, tree.depth, &none))
         return false;
@@ -259,7 +262,7 @@ static bool check_tree(walk *w, tree_kind kind, hone__tree tree) {
         if (!check_page(w, kind, w->stack[--w->stack_count]))
             return false;
     }
-    return true;
+    return w->entries == tree.entries || no(w, "a tree has more or fewer entries than it says");
 }
 
 bool hone__file_walk(int fd, const hone__file_meta *meta, uint64_t file_bytes, const char **why) {

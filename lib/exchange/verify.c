@@ -24,7 +24,7 @@ static hone_status verify_pack(hone__buf *buf, const char *path, hone__work *wor
     hone_error inner = {0};
     struct stat info;
     uint64_t bytes = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
-    hone_status status = hone__pack_open(&pack, path, work->options.pack, &inner);
+    hone_status status = hone__layer_open(&pack, path, work->options.pack, &inner);
     if (status == HONE_OK)
         status = hone__pack_verify(pack, work->options.progress, work->options.user, &inner);
     *sound = status == HONE_OK;
@@ -67,7 +67,12 @@ hone_status hone_verify(char **report, int *sound, const char *path, const hone_
     hone_status status = HONE_OK;
     switch (hone__file_kind_of(path)) {
     case HONE_KIND_CACHE:
-        status = hone__cache_verify(&buf, path, &work, &fine, err);
+        if (work.options.pack != NULL && work.options.pack->require_signature != 0) {
+            print_head(&buf, path, "cache", false, 0, "it is not signed: a cache changes; export it as a pack, and sign that");
+            hone__buf_char(&buf, '}');
+        } else {
+            status = hone__cache_verify(&buf, path, &work, &fine, err);
+        }
         break;
     case HONE_KIND_PACK:
         status = verify_pack(&buf, path, &work, &fine, err);

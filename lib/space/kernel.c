@@ -25,6 +25,13 @@ static void free_args(hone_kernel *kernel) {
     hone__free(kernel->arg);
 }
 
+static void free_launch(hone__launch *launch) {
+    free_exprs(launch->grid, 3);
+    free_exprs(launch->block, 3);
+    free_exprs(launch->cluster, 3);
+    hone__expr_free(launch->shared_bytes);
+}
+
 void hone_kernel_free(hone_kernel *kernel) {
     if (kernel == NULL || atomic_fetch_sub(&kernel->shares, 1) > 0)
         return;
@@ -37,10 +44,8 @@ void hone_kernel_free(hone_kernel *kernel) {
     free_texts(kernel->option, kernel->option_count);
     free_texts(kernel->reference_option, kernel->reference_option_count);
     free_texts(kernel->evaluator, kernel->evaluator_count);
-    free_exprs(kernel->grid, 3);
-    free_exprs(kernel->block, 3);
-    free_exprs(kernel->cluster, 3);
-    hone__expr_free(kernel->shared_bytes);
+    free_launch(&kernel->launch);
+    free_launch(&kernel->reference_launch);
     hone__expr_free(kernel->flops);
     hone__expr_free(kernel->bytes);
     hone__space_free(kernel->space); /* after the expressions, before the size names that it borrows */

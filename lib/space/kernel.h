@@ -49,6 +49,16 @@ typedef struct hone__file_text {
     char *text;
 } hone__file_text;
 
+/* Launch geometry (CUDA); NULL where absent. */
+typedef struct hone__launch {
+    hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes;
+} hone__launch;
+
+/* Which of a device's measured rates a kernel's operations are bounded by (spec/kernel.md, "precision"). */
+typedef enum hone__precision { HONE_PRECISION_FP32, HONE_PRECISION_TF32, HONE_PRECISION_FP16, HONE_PRECISION_BF16 } hone__precision;
+
+const char *hone__precision_name(hone__precision precision);
+
 typedef enum hone__language { HONE_LANGUAGE_C, HONE_LANGUAGE_CUDA, HONE_LANGUAGE_EXTERNAL } hone__language;
 
 struct hone_kernel {
@@ -71,7 +81,7 @@ struct hone_kernel {
     hone__space *space;
     hone__config *seed;
     uint32_t seed_count;
-    hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes; /* CUDA; NULL where absent */
+    hone__launch launch;
     bool has_reference;
     char *reference_source; /* resolved path; NULL: the kernel's own */
     char *reference_text;   /* its text; NULL: the kernel's own */
@@ -79,8 +89,10 @@ struct hone_kernel {
     hone__config reference_config;
     char **reference_option;
     uint32_t reference_option_count;
+    hone__launch reference_launch; /* over sizes only */
     double rtol, atol;
     hone__expr *flops, *bytes; /* or NULL */
+    hone__precision precision;
     double compile_s, run_s;
     uint64_t memory_bytes, output_bytes;
     char **evaluator;      /* words, resolved; NULL when the spec names none.  As written (for the key) they are in `spec` */

@@ -7,7 +7,8 @@ import unittest
 
 from cli.hone_command import CommandTest, TOOL
 
-COMMANDS = ["tune", "lookup", "explain", "prompt", "ls", "show", "stats", "device", "completion", "help", "version"]
+COMMANDS = ["tune", "lookup", "explain", "prompt", "ls", "show", "stats", "diff", "verify", "export", "import", "merge", "keygen", "sign", "dump", "load",
+            "prune", "compact", "gc", "simulate", "device", "completion", "help", "version"]
 
 
 class HelpTest(CommandTest):
