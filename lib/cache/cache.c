@@ -100,10 +100,10 @@ void hone_cache_close(hone_cache *cache) {
         if (cache->store != NULL)
             hone__store_release(cache->store);
     }
-    (void)pthread_mutex_destroy(&cache->sites_mutex);
     for (uint32_t i = 0; i < cache->pack_count; i++)
         hone__pack_close(cache->pack[i]);
     hone__free(cache->pack);
+    (void)pthread_mutex_destroy(&cache->sites_mutex);
     hone__free(cache);
 }
 

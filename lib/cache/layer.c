@@ -98,7 +98,7 @@ static hone_status add(hone_cache *cache, hone__pack *pack, hone_error *err) {
     }
     cache->pack = grown;
     cache->pack[cache->pack_count++] = pack;
-    hone__sites_forget(cache);
+    hone__sites_layer_added(cache);
     return HONE_OK;
 }
 

@@ -211,13 +211,6 @@ static void settle(hone_answer *answer, exact_search *search, uint32_t layer, ho
     search->layer = layer;
     note_change(answer, entry);
     accept(answer, HONE_MATCH_EXACT, entry, config, rank, 0);
-    hone__buf changed;
-    hone__buf_init(&changed, HONE_CHANGED_MAX);
-    (void)hone__entry_changed(&answer->query, &answer->source, &changed);
-    size_t length = strnlen(text_of(&changed), HONE_CHANGED_MAX - 1);
-    memcpy(answer->changed, text_of(&changed), length);
-    answer->changed[length] = '\0';
-    hone__buf_free(&changed);
 }
 
 static void try_exact_in(hone_answer *answer, hone__report *report, uint32_t layer, exact_search *search) {

@@ -8,8 +8,8 @@
 #include "layer.h"
 
 #define HONE_REASON_MAX 768u     /* bytes of one tier's reason */
-#define HONE_CHANGED_MAX 512u
 #define HONE_LAYER_REASON_MAX 256u
+#define HONE_CHANGED_MAX 512u
 #define HONE_CANDIDATES_MAX 4096u /* entries of one kernel that a look-up considers */
 
 /* The question. */

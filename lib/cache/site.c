@@ -150,7 +150,7 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     site->count = kernel->size_count;
     site->problems_max = o.problems_max;
     site->never_tune = o.never_tune != 0;
-    const hone__store *store = cache != NULL ? cache->store : NULL; /* packs do not change */
+    hone__store *store = cache != NULL ? cache->store : NULL; /* packs never change */
     site->stamp[0] = store != NULL ? store->stamp[0] : &never_changes;
     site->stamp[1] = store != NULL ? store->stamp[1] : &never_changes;
     site->epoch = store != NULL ? &store->epoch : &never_changes;
@@ -187,7 +187,7 @@ void hone_site_close(hone_site *site) {
     free_site(site);
 }
 
-void hone__sites_forget(hone_cache *cache) {
+void hone__sites_layer_added(hone_cache *cache) {
     (void)pthread_mutex_lock(&cache->sites_mutex);
     for (hone_site *site = cache->sites; site != NULL; site = site->next)
         atomic_fetch_add(&site->generation, 1);

@@ -119,10 +119,10 @@ bool hone__wanted_close(hone__wanted *wanted, uint32_t wait_ms);
 /* Close and take it off the cache. */
 bool hone__cache_stop_wanting(hone_cache *cache, uint32_t wait_ms);
 
+/* What sites remember was found without this layer. */
+void hone__sites_layer_added(hone_cache *cache);
 /* Everything of a cache that is being closed. */
 void hone__sites_free(hone_cache *cache);
-/* A layer has been added: what is known may not be the best any more. */
-void hone__sites_forget(hone_cache *cache);
 
 /* ---- slow path (site_fill.c) ---- */
 hone__memo_table *hone__memo_table_new(uint32_t size_count, uint32_t problems);

@@ -34,35 +34,39 @@ static hone_status read_fn(hone__txn *txn, void *user, hone_error *err) {
     return HONE_OK;
 }
 
-/* Does a pack under the cache know better?  Packs do not change, so they are of every state. */
-static bool ask_packs(member *m, hone__config *config, bool usable, hone__buf *why) {
-    uint32_t layers = m->query.cache == NULL ? 0 : hone__layer_count(m->query.cache), rank;
-    for (uint32_t i = 0; i < layers; i++) {
-        hone__entry entry = {.kernel_name = NULL};
-        hone__config other;
-        if (hone__layer_pack(m->query.cache, i) == NULL || hone__layer_get(m->query.cache, i, &m->query.key, &entry, NULL) != HONE_OK)
+static bool is_usable(const member *m, const hone__entry *entry, hone__config *config) {
+    uint32_t rank;
+    hone__buf why;
+    hone__buf_init(&why, HONE_REASON_MAX);
+    bool usable = hone__entry_usable(&m->query, entry, config, &rank, &why);
+    hone__buf_free(&why);
+    return usable;
+}
+
+/* Packs never change: they are of every state.  As in a single look-up, the best usable entry answers. */
+static void ask_packs(member *m) {
+    const hone_cache *cache = m->query.cache;
+    for (uint32_t layer = 0; layer < hone__layer_count(cache); layer++) {
+        hone__entry entry;
+        hone__config config;
+        if (hone__layer_pack(cache, layer) == NULL || hone__layer_get(cache, layer, &m->query.key, &entry, NULL) != HONE_OK)
             continue;
-        if (hone__entry_usable(&m->query, &entry, &other, &rank, why) && (!usable || hone__entry_compare(&entry, &m->entry) < 0)) {
-            hone__entry_clear(&m->entry);
+        bool takes = is_usable(m, &entry, &config) &&
+                     (m->status != HONE_OK || !is_usable(m, &m->entry, &config) || hone__entry_compare(&entry, &m->entry) < 0);
+        hone__entry_clear(takes ? &m->entry : &entry);
+        if (takes) {
             m->entry = entry;
-            *config = other;
-            usable = true;
-        } else {
-            hone__entry_clear(&entry);
+            m->status = HONE_OK;
         }
     }
-    return usable;
 }
 
 /* The exact answer of each member, or NULL where there is none.  Made under the site's mutex like all others, so that it lives as long. */
 static const hone__answered *exact_of(hone_site *site, member *m) {
     hone__config config;
-    uint32_t rank;
     hone__buf why;
     hone__buf_init(&why, HONE_REASON_MAX);
-    bool usable = m->status == HONE_OK && hone__entry_usable(&m->query, &m->entry, &config, &rank, &why);
-    usable = ask_packs(m, &config, usable, &why);
-    hone__buf_clear(&why);
+    bool usable = m->status == HONE_OK && is_usable(m, &m->entry, &config);
     hone__answered made = {.match = HONE_MATCH_EXACT};
     if (usable) {
         made.config = (hone_config){.space = site->kernel->space, .values = config};
@@ -140,6 +144,8 @@ hone_status hone_group_lookup(const hone_config **config, const hone_site *const
         for (uint32_t i = 0; i < count; i++) /* a cache that cannot be read is a miss of all */
             call.member[i].status = HONE_E_STORE;
     }
+    for (uint32_t i = 0; i < count && status == HONE_OK; i++)
+        ask_packs(&call.member[i]);
     result->snapshot = call.txn;
     if (status == HONE_OK)
         status = answer_all(site, &call, config, result, err);

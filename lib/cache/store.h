@@ -72,13 +72,13 @@ struct hone_cache {
     uint32_t wait_ms;
     uint64_t token;                    /* tells this handle's claims from those of others in the process */
     atomic_uint claims;                /* taken and not dropped */
+    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
+    uint32_t pack_count;
     hone_recheck recheck;
     pthread_mutex_t sites_mutex;
     hone_site *sites;
     _Atomic(struct hone__wanted *) wanted; /* what a tuner takes from; NULL when none runs */
     struct hone__wanted *old_wanted;   /* of tuners that were stopped */
-    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
-    uint32_t pack_count;
 };
 
 typedef struct hone__txn {

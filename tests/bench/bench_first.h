@@ -259,6 +259,7 @@ static double mdb_in_large_file(const bench_place *place) {
     BENCH_CHECK(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, 8ull << 30) == 0 && mdb_env_set_maxdbs(env, 16) == 0);
     BENCH_CHECK(mdb_env_open(env, place->cache, MDB_NOSUBDIR | MDB_NOTLS | MDB_RDONLY, 0600) == 0);
     BENCH_CHECK(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0 && mdb_dbi_open(txn, "entry", 0, &dbi) == 0);
+    BENCH_CHECK(mdb_txn_commit(txn) == 0 && mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0); /* keeps the table's handle */
     double best = 1e12;
     for (int round = 0; round < 5; round++) {
         uint64_t start = hone__clock_ns();
