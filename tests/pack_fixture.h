@@ -87,7 +87,8 @@ __attribute__((unused)) static int fixture_by_slot(const void *a, const void *b)
 
 /* A pack in memory of entries in any order (which are sorted); free with hone_free. */
 __attribute__((unused)) static char *fixture_pack(hone__entry *entries, size_t count, size_t *bytes) {
-    qsort(entries, count, sizeof *entries, fixture_by_slot);
+    if (count > 0)
+        qsort(entries, count, sizeof *entries, fixture_by_slot);
     hone__pack_writer *writer = NULL;
     char *out = NULL;
     hone_error err = {0};

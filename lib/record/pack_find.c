@@ -88,8 +88,12 @@ static hone_status find_slot(const hone__pack *pack, const uint8_t slot[HONE_SLO
 /* The record's bytes, from memory or appended to `scratch`. */
 static hone_status fetch(const hone__pack *pack, uint64_t index, uint64_t offset, hone__item *out, hone__buf *scratch) {
     uint64_t bytes;
-    HONE_TRY(hone__pack_record_place(pack, index, offset, &bytes));
     const hone__part *part = &pack->part[PACK_RECORDS];
+    if (part->base != NULL && part->bytes > 512 && offset < part->bytes - 512) { /* it is far away: ask for all of it at once */
+        for (uint64_t at = 0; at < 512; at += 64)
+            __builtin_prefetch(part->base + offset + at);
+    }
+    HONE_TRY(hone__pack_record_place(pack, index, offset, &bytes));
     if (part->base == NULL) {
         static const uint8_t room[1024];
         size_t start = scratch->length;

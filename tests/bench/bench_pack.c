@@ -614,87 +614,111 @@ static uint64_t file_bytes(const char *path) {
     return stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "--child") == 0)
-        return child(argc, argv);
-    uint64_t entries = 100000, seed = 1;
-    const char *dir = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    bool keep = false;
+/* ---- the whole ---- */
+
+typedef struct run {
+    uint64_t entries, seed;
+    const char *dir;
+    bool keep;
+    char folder[600], a[700], b[700], merged[700], cache[700], plain[700], exported[700];
+} run;
+
+static void read_words(run *r, int argc, char **argv) {
+    *r = (run){.entries = 100000, .seed = 1, .dir = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp"};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--entries") == 0 && i + 1 < argc)
-            entries = strtoull(argv[++i], NULL, 10);
+            r->entries = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-            seed = strtoull(argv[++i], NULL, 10);
+            r->seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc)
-            dir = argv[++i];
+            r->dir = argv[++i];
         else if (strcmp(argv[i], "--keep") == 0)
-            keep = true;
+            r->keep = true;
         else if (strcmp(argv[i], "--json") != 0)
             die("usage", "bench_pack [--entries N] [--dir DIR] [--seed S] [--keep] --json");
     }
-    if (entries < 10 || realpath("/proc/self/exe", self) == NULL)
+    if (r->entries < 10 || realpath("/proc/self/exe", self) == NULL)
         die("usage", "--entries is at least 10");
-    char folder[600], a[700], b[700], merged[700], cache[700], plain[700], exported[700];
-    (void)snprintf(folder, sizeof folder, "%s/bench-pack-XXXXXX", dir);
-    if (mkdtemp(folder) == NULL)
-        die(folder, "cannot make a folder");
-    (void)snprintf(a, sizeof a, "%s/a.hpk", folder);
-    (void)snprintf(b, sizeof b, "%s/b.hpk", folder);
-    (void)snprintf(merged, sizeof merged, "%s/merged.hpk", folder);
-    (void)snprintf(cache, sizeof cache, "%s/cache.hone", folder);
-    (void)snprintf(plain, sizeof plain, "%s/plain.mdb", folder);
-    (void)snprintf(exported, sizeof exported, "%s/exported.hpk", folder);
+    (void)snprintf(r->folder, sizeof r->folder, "%s/bench-pack-XXXXXX", r->dir);
+    if (mkdtemp(r->folder) == NULL)
+        die(r->folder, "cannot make a folder");
+    char *const path[] = {r->a, r->b, r->merged, r->cache, r->plain, r->exported};
+    static const char *const name[] = {"a.hpk", "b.hpk", "merged.hpk", "cache.hone", "plain.mdb", "exported.hpk"};
+    for (size_t i = 0; i < 6; i++)
+        (void)snprintf(path[i], 700, "%s/%s", r->folder, name[i]);
+}
 
-    /* 3/2 N keys, of which each pack has two thirds: N entries each, half of them common. */
-    world w = {.count = 0};
-    make_world(&w, entries + entries / 2, seed);
-    write_pack(&w, a, 1, 0);
-    write_pack(&w, b, 2, 2);
-    hone__pack *pack;
-    must(hone__pack_open(&pack, a, NULL, NULL), a, NULL);
-    uint64_t in_a = hone__pack_about(pack)->entries;
-    hone__pack_close(pack);
+static void clean_up(run *r) {
+    if (r->keep)
+        return;
+    remove_cache(r->cache);
+    remove_cache(r->plain);
+    (void)unlink(r->a);
+    (void)unlink(r->b);
+    (void)unlink(r->merged);
+    (void)unlink(r->exported);
+    (void)rmdir(r->folder);
+}
 
-    double plain_cpu, one_cpu;
-    uint64_t record_bytes;
-    double one_s = plain_loop(a, plain, UINT64_MAX, &one_cpu, &record_bytes);
-    double plain_s = plain_loop(a, plain, 16384, &plain_cpu, &record_bytes);
-    child_result import = run_child((const char *const[]){"import", cache, a, NULL});
+static void report_answers(const world *w, const run *r, uint64_t in_a) {
     uint64_t parsed;
-    double json_s, fresh_pack, fresh_lmdb, fresh_pack_cpu, fresh_lmdb_cpu;
+    double pack, lmdb, pack_cpu, lmdb_cpu;
     find_times find;
-    measure_fresh(&w, a, plain, &fresh_pack, &fresh_lmdb, &fresh_pack_cpu, &fresh_lmdb_cpu);
-    measure_find(&w, a, plain, &find);
-    json_s = measure_json(a, &parsed);
-    child_result merge = run_child((const char *const[]){"merge", merged, a, b, NULL});
-    (void)setenv("BENCH_NO_SYNC", "1", 1);
-    child_result merge_no_sync = run_child((const char *const[]){"merge", merged, a, b, NULL});
-    child_result verify = run_child((const char *const[]){"verify", a, NULL});
-    child_result export = run_child((const char *const[]){"export", cache, exported, NULL});
-    double inputs = 2 * (double)in_a;
-    printf("{\"entries\":%llu,\"fresh\":{\"pack_us\":%.2f,\"lmdb_us\":%.2f,\"pack_to_lmdb\":%.3f,\"pack_cpu_us\":%.2f,\"lmdb_cpu_us\":%.2f,\"json_parse_s\":%.3f,\"json_entries_parsed\":%llu,"
-           "\"json_to_pack\":%.0f},",
-           (unsigned long long)in_a, fresh_pack * 1e6, fresh_lmdb * 1e6, fresh_pack / fresh_lmdb, fresh_pack_cpu * 1e6,
-           fresh_lmdb_cpu * 1e6, json_s, (unsigned long long)parsed, json_s / fresh_pack);
-    printf("\"find\":{\"pack_ns\":%.0f,\"mdb_get_ns\":%.0f,\"mdb_get_checked_ns\":%.0f,\"pack_to_mdb_get\":%.3f,\"pack_decoded_ns\":%.0f,\"mdb_get_decoded_ns\":%.0f},",
+    measure_fresh(w, r->a, r->plain, &pack, &lmdb, &pack_cpu, &lmdb_cpu);
+    measure_find(w, r->a, r->plain, &find);
+    double json_s = measure_json(r->a, &parsed);
+    printf("{\"entries\":%llu,\"fresh\":{\"pack_us\":%.2f,\"lmdb_us\":%.2f,\"pack_to_lmdb\":%.3f,\"pack_cpu_us\":%.2f,\"lmdb_cpu_us\":%.2f,"
+           "\"json_parse_s\":%.3f,\"json_entries_parsed\":%llu,\"json_to_pack\":%.0f},",
+           (unsigned long long)in_a, pack * 1e6, lmdb * 1e6, pack / lmdb, pack_cpu * 1e6, lmdb_cpu * 1e6, json_s, (unsigned long long)parsed, json_s / pack);
+    printf("\"find\":{\"pack_ns\":%.0f,\"mdb_get_ns\":%.0f,\"mdb_get_checked_ns\":%.0f,\"pack_to_mdb_get\":%.3f,\"pack_decoded_ns\":%.0f,"
+           "\"mdb_get_decoded_ns\":%.0f},",
            find.pack, find.lmdb, find.lmdb_checked, find.pack / find.lmdb, find.pack_decoded, find.lmdb_decoded);
-    printf("\"merge\":{\"inputs\":%.0f,\"wall_s\":%.3f,\"wall_no_sync_s\":%.3f,\"cpu_s\":%.3f,\"inputs_per_s\":%.0f,\"inputs_per_s_no_sync\":%.0f,\"inputs_per_cpu_s\":%.0f},",
-           inputs, merge.wall, merge_no_sync.wall, merge_no_sync.cpu, inputs / merge.wall, inputs / merge_no_sync.wall, inputs / merge_no_sync.cpu);
-    printf("\"import\":{\"wall_s\":%.3f,\"plain_s\":%.3f,\"plain_one_txn_s\":%.3f,\"speed\":%.3f,\"speed_to_one_txn\":%.3f,\"cpu_s\":%.3f,\"plain_cpu_s\":%.3f},",
-           import.wall, plain_s, one_s, plain_s / import.wall, one_s / import.wall, import.cpu, plain_cpu);
-    printf("\"size\":{\"pack_bytes\":%llu,\"lmdb_bytes\":%llu,\"record_bytes\":%llu,\"pack_to_lmdb\":%.3f},", (unsigned long long)file_bytes(a),
-           (unsigned long long)file_bytes(plain), (unsigned long long)record_bytes, (double)file_bytes(a) / (double)file_bytes(plain));
+}
+
+static void report_work(const run *r, uint64_t in_a) {
+    double plain_cpu, one_cpu, inputs = 2 * (double)in_a;
+    uint64_t record_bytes;
+    double one_s = plain_loop(r->a, r->plain, UINT64_MAX, &one_cpu, &record_bytes);
+    double plain_s = plain_loop(r->a, r->plain, 16384, &plain_cpu, &record_bytes);
+    child_result import = run_child((const char *const[]){"import", r->cache, r->a, NULL});
+    child_result merge = run_child((const char *const[]){"merge", r->merged, r->a, r->b, NULL});
+    (void)setenv("BENCH_NO_SYNC", "1", 1);
+    child_result no_sync = run_child((const char *const[]){"merge", r->merged, r->a, r->b, NULL});
+    child_result verify = run_child((const char *const[]){"verify", r->a, NULL});
+    child_result export = run_child((const char *const[]){"export", r->cache, r->exported, NULL});
+    printf("\"merge\":{\"inputs\":%.0f,\"wall_s\":%.3f,\"wall_no_sync_s\":%.3f,\"cpu_s\":%.3f,\"inputs_per_s\":%.0f,\"inputs_per_s_no_sync\":%.0f,"
+           "\"inputs_per_cpu_s\":%.0f},",
+           inputs, merge.wall, no_sync.wall, no_sync.cpu, inputs / merge.wall, inputs / no_sync.wall, inputs / no_sync.cpu);
+    printf("\"import\":{\"wall_s\":%.3f,\"plain_s\":%.3f,\"plain_one_txn_s\":%.3f,\"speed\":%.3f,\"speed_to_one_txn\":%.3f,\"cpu_s\":%.3f,"
+           "\"plain_cpu_s\":%.3f,\"plain_one_txn_cpu_s\":%.3f},",
+           import.wall, plain_s, one_s, plain_s / import.wall, one_s / import.wall, import.cpu, plain_cpu, one_cpu);
+    printf("\"size\":{\"pack_bytes\":%llu,\"lmdb_bytes\":%llu,\"record_bytes\":%llu,\"pack_to_lmdb\":%.3f},", (unsigned long long)file_bytes(r->a),
+           (unsigned long long)file_bytes(r->plain), (unsigned long long)record_bytes, (double)file_bytes(r->a) / (double)file_bytes(r->plain));
     printf("\"memory\":{\"merge_kib\":%ld,\"verify_kib\":%ld,\"import_kib\":%ld,\"export_kib\":%ld},\"seconds\":{\"verify\":%.3f,\"export\":%.3f}}\n",
            merge.peak_kib, verify.peak_kib, import.peak_kib, export.peak_kib, verify.wall, export.wall);
-    if (!keep) {
-        remove_cache(cache);
-        remove_cache(plain);
-        (void)unlink(a);
-        (void)unlink(b);
-        (void)unlink(merged);
-        (void)unlink(exported);
-        (void)rmdir(folder);
-    }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--child") == 0)
+        return child(argc, argv);
+    run r;
+    world w = {.count = 0};
+    read_words(&r, argc, argv);
+    /* 3/2 N keys, of which each pack has two thirds: N entries each, half of them common. */
+    make_world(&w, r.entries + r.entries / 2, r.seed);
+    write_pack(&w, r.a, 1, 0);
+    write_pack(&w, r.b, 2, 2);
+    hone__pack *pack;
+    must(hone__pack_open(&pack, r.a, NULL, NULL), r.a, NULL);
+    uint64_t in_a = hone__pack_about(pack)->entries;
+    hone__pack_close(pack);
+    double cpu;
+    uint64_t bytes;
+    (void)plain_loop(r.a, r.plain, 16384, &cpu, &bytes); /* the file that is asked */
+    report_answers(&w, &r, in_a);
+    (void)fflush(stdout);
+    report_work(&r, in_a);
+    clean_up(&r);
     free_world(&w);
     return 0;
 }

@@ -165,7 +165,7 @@ static void check_damaged(const char *bytes, size_t count, const hone__pack *sou
 
 static void test_every_truncation_and_bit(void **state) {
     (void)state;
-    enum { FEW = 5 };
+    enum { FEW = 3 };
     hone__entry *entries = make_many(FEW, 3);
     size_t bytes;
     char *good = fixture_pack(entries, FEW, &bytes);
