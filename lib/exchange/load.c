@@ -41,10 +41,16 @@ typedef struct loading {
 
 static hone_status fill_chunk(loading *l) {
     struct pollfd input = {.fd = l->fd, .events = POLLIN};
-    ssize_t got;
+    ssize_t got = -1;
     /* A pipe may be silent for long: the caller can cancel meanwhile. */
-    while ((l->fd >= 0 && poll(&input, 1, POLL_MS) == 0) || (got = read(l->fd, l->chunk, sizeof l->chunk), got < 0 && errno == EINTR))
+    for (;;) {
+        bool silent = l->fd >= 0 && poll(&input, 1, POLL_MS) == 0;
+        if (!silent)
+            got = read(l->fd, l->chunk, sizeof l->chunk);
+        if (!silent && (got >= 0 || errno != EINTR))
+            break;
         HONE_TRY(hone__work_step(&l->work, 0, l->err));
+    }
     if (got < 0)
         return hone__fail_os(l->err, HONE_E_IO, "exchange", errno, "cannot read %s: %s", l->label, strerror(errno));
     l->chunk_length = (size_t)got;
