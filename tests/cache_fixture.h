@@ -121,6 +121,14 @@ __attribute__((unused)) static hone_cache *open_cache(const char *path) {
     return cache;
 }
 
+/* For those who write beside others: the default wait for the lock is short for a loaded machine.  NULL when it does not open. */
+__attribute__((unused)) static hone_cache *open_waiting(const char *path, uint32_t wait_ms) {
+    hone_cache *cache = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    options.writer_wait_ms = wait_ms;
+    return hone_cache_open(&cache, path, &options, NULL) == HONE_OK ? cache : NULL;
+}
+
 __attribute__((unused)) static void put_time(hone_cache *cache, uint32_t number, double time_ns) {
     char text[64];
     hone_error err = {0};

@@ -27,13 +27,6 @@ typedef struct job {
     int (*work)(void *user); /* for start_in_namespace */
 } job;
 
-__attribute__((unused)) static hone_cache *open_patient(const char *path, uint32_t wait_ms) {
-    hone_cache *cache = NULL;
-    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
-    options.writer_wait_ms = wait_ms;
-    return hone_cache_open(&cache, path, &options, NULL) == HONE_OK ? cache : NULL;
-}
-
 __attribute__((unused)) static hone_status put_status(hone_cache *cache, uint32_t number, double time_ns) {
     char text[64];
     hone__entry entry = make_entry(make_key(1, 1, number), time_ns, text);

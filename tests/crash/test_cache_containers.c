@@ -40,13 +40,13 @@ static hone_status hold(hone__txn *txn, void *user, hone_error *err) {
 
 static int hold_a_transaction(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 5000);
+    hone_cache *cache = open_waiting(j->f->path, 5000);
     return cache != NULL && hone__store_write(cache, hold, j, NULL) == HONE_OK ? 0 : 1;
 }
 
 static int wait_for_the_lock(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 60000);
+    hone_cache *cache = open_waiting(j->f->path, 60000);
     return cache != NULL && put_status(cache, 2, 22) == HONE_OK ? 0 : 1;
 }
 
@@ -97,7 +97,7 @@ static void test_cache_containers__writers_of_two_namespaces(void **state) {
 
 static int read_and_stay(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
+    hone_cache *cache = open_waiting(j->f->path, 2000);
     if (cache == NULL || get_time(cache, 1) != 11)
         return 1;
     j->memory->holding++;
@@ -187,7 +187,7 @@ static void test_cache_containers__read_only_readers_of_two_namespaces(void **st
 
 static int claim_and_stop(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
+    hone_cache *cache = open_waiting(j->f->path, 2000);
     hone__key key = make_key(1, 1, 1);
     if (cache == NULL || hone__claim_take(cache, &key, 2, NULL) != HONE_OK)
         return 1;

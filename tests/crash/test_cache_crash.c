@@ -9,7 +9,7 @@ enum { KILLS = 50, WRITERS = 3, PUTS = 60 };
 
 static int write_for_ever(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 10000);
+    hone_cache *cache = open_waiting(j->f->path, 10000);
     if (cache == NULL)
         return 1;
     for (;;) {
@@ -58,7 +58,7 @@ static void test_cache_crash__killed_writers_lose_nothing(void **state) {
 
 static int write_some(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 60000);
+    hone_cache *cache = open_waiting(j->f->path, 60000);
     if (cache == NULL)
         return 1;
     for (uint32_t i = 0; i < PUTS; i++) {
@@ -107,12 +107,12 @@ static hone_status stop_inside(hone__txn *txn, void *user, hone_error *err) {
 }
 
 static int stop_while_writing(void *user) {
-    hone_cache *cache = open_patient(((fixture *)user)->path, 1000);
+    hone_cache *cache = open_waiting(((fixture *)user)->path, 1000);
     return cache != NULL && hone__store_write(cache, stop_inside, NULL, NULL) == HONE_OK ? 0 : 1;
 }
 
 static int open_and_read(void *user) {
-    hone_cache *cache = open_patient(((fixture *)user)->path, 100);
+    hone_cache *cache = open_waiting(((fixture *)user)->path, 100);
     if (cache == NULL)
         return 1;
     double time_ns = get_time(cache, 1);
@@ -163,7 +163,7 @@ static int use_parents_handle(void *user) {
     if (hone__claim_take(cache, &key, 5, NULL) != HONE_E_FORKED)
         return 4;
     hone__cache_count(cache, "trial", 1);
-    hone_cache *own = open_patient(((job *)user)->f->path, 1000); /* its own handle works */
+    hone_cache *own = open_waiting(((job *)user)->f->path, 1000); /* its own handle works */
     if (own == NULL || get_time(own, 1) != 11 || put_status(own, 2, 22) != HONE_OK)
         return 5;
     hone_cache_close(own);
@@ -198,7 +198,7 @@ static hone_status stay_inside(hone__txn *txn, void *user, hone_error *err) {
 
 static int read_for_ever(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
+    hone_cache *cache = open_waiting(j->f->path, 2000);
     return cache != NULL && hone__store_read(cache, stay_inside, j, NULL) == HONE_OK ? 0 : 1;
 }
 
@@ -237,7 +237,7 @@ static void test_cache_crash__a_reader_that_never_ends(void **state) {
 
 static int claim_and_die(void *user) {
     fixture *f = user;
-    hone_cache *cache = open_patient(f->path, 2000);
+    hone_cache *cache = open_waiting(f->path, 2000);
     hone__key key = make_key(1, 1, 1);
     if (cache == NULL || hone__claim_take(cache, &key, 3600, NULL) != HONE_OK)
         return 1;
@@ -246,7 +246,7 @@ static int claim_and_die(void *user) {
 
 static int claim_and_stay(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
+    hone_cache *cache = open_waiting(j->f->path, 2000);
     hone__key key = make_key(1, 1, 2);
     if (cache == NULL || hone__claim_take(cache, &key, 3600, NULL) != HONE_OK)
         return 1;

@@ -112,7 +112,7 @@ static int live(void *user) {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test must not leave us at work */
     hone__rng rng;
     hone__rng_seed(&rng, (uint64_t)getpid());
-    hone_cache *cache = open_patient(c->f->path, 60000);
+    hone_cache *cache = open_waiting(c->f->path, 60000);
     if (cache == NULL)
         return 1;
     if (c->index < WRITERS)
@@ -131,7 +131,7 @@ static void check_everything(fixture *f, scene *s, uint32_t kills) {
     (void)close(fd);
     if (state == HONE_FILE_DAMAGED)
         fail_msg("after %u kills: %s", kills, reason);
-    hone_cache *cache = open_patient(f->path, 60000);
+    hone_cache *cache = open_waiting(f->path, 60000);
     assert_non_null(cache);
     for (uint32_t w = 0; w < WRITERS; w++) {
         for (uint32_t slot = 0; slot < RING; slot++)
