@@ -30,8 +30,9 @@ enum {
     REGROW_LATER = 150,      /* results from which the forests are grown anew less often: they cost more, and differ less */
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
-    TRANSFERRED = 3,         /* configs of the evidence that are tried first ... */
-    DRAWS_BESIDE = 4,        /* ... and draws that they are judged beside */
+    TRANSFERRED = 3,         /* configs of the evidence that are tried first, */
+    OPPOSITES = 3,           /* the best of them with one value exchanged, */
+    DRAWS_BESIDE = 3,        /* and draws that they are judged beside */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
 static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
@@ -65,6 +66,8 @@ struct hone__lfbo {
     bool started;
     uint32_t best_expanded;      /* whose neighbours are in the pool */
     uint32_t proposals;
+    uint32_t transferred_end;    /* results that the cache is the reason of come before */
+    uint32_t opposites;          /* that are still due */
     uint32_t draws_wanted;       /* results before the surrogates speak, when there is evidence: some are draws */
     double warp_base, warp_scale;
     double gain;                 /* smoothed largest expected improvement */
@@ -575,12 +578,25 @@ bool hone__lfbo_queue_apart(hone__strategy *strategy) {
     return top >= 0 && hone__strategy_queue(strategy, &chosen, "random");
 }
 
+/* What the best configs elsewhere have in common may be wrong here, and no transferred config would show it: one value of the best is exchanged, as
+ * long as the best is not what was known without them. */
+static bool queue_opposite(hone__lfbo *lfbo, hone__strategy *strategy) {
+    if (lfbo->opposites == 0 || lfbo->seen_count < lfbo->transferred_end || lfbo->best == UINT32_MAX)
+        return false;
+    lfbo->opposites--;
+    const hone__result *best = &strategy->result[lfbo->best];
+    return strcmp(best->proposer, "default") != 0 && strcmp(best->proposer, "seed") != 0 &&
+           hone__prior_queue_opposite(&lfbo->prior, lfbo->features, strategy, &best->config);
+}
+
 static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     uint32_t first = lfbo->seen_count;
     if (!take_results(lfbo, strategy))
         return false;
     if (lfbo->seen_count > first)
         lfbo->taught = false;
+    if (queue_opposite(lfbo, strategy))
+        return true;
     if (lfbo->seen_count < BEGIN_AT || strategy->result_count < lfbo->draws_wanted || lfbo->ok < 2)
         return hone__lfbo_queue_apart(strategy);
     if (forest_is_due(lfbo))
@@ -634,8 +650,10 @@ bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy) {
         return true;
     if (!hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
         return false;
-    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + DRAWS_BESIDE;
+    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + OPPOSITES + DRAWS_BESIDE;
     hone__prior_queue_best(&lfbo->prior, lfbo->features, strategy, TRANSFERRED);
+    lfbo->transferred_end = strategy->result_count;
+    lfbo->opposites = OPPOSITES;
     return true;
 }
 

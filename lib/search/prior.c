@@ -167,6 +167,15 @@ static int by_cost(const void *a, const void *b) {
     return x->cost != y->cost ? (x->cost > y->cost) - (x->cost < y->cost) : (x->at > y->at) - (x->at < y->at);
 }
 
+/* What all sources say of a config, as if each were right. */
+static double said_of(const hone__prior *prior, const hone__features *features, const hone__config *config, float *row) {
+    static const double all[HONE_PRIOR_SOURCES] = {1, 1, 1, 1};
+    float predicted[HONE_PRIOR_SOURCES];
+    hone__features_fill(features, config, row);
+    hone__prior_at(prior, row, predicted);
+    return hone__prior_sum(all, predicted);
+}
+
 static uint32_t rank(const hone__prior *prior, const hone__features *features, const hone__strategy_options *options, candidate *out) {
     uint32_t count = 0;
     float *row = hone__alloc_array(hone__features_count(features), sizeof *row);
@@ -174,11 +183,7 @@ static uint32_t rank(const hone__prior *prior, const hone__features *features, c
         const hone__evidence *evidence = &options->evidence[i];
         if (!isfinite(evidence->cost) || !hone__bound_valid(options->bound, &evidence->config, NULL))
             continue;
-        float predicted[HONE_PRIOR_SOURCES];
-        double trust[HONE_PRIOR_SOURCES] = {1, 1, 1, 1};
-        hone__features_fill(features, &evidence->config, row);
-        hone__prior_at(prior, row, predicted);
-        out[count++] = (candidate){prior->sources > 0 ? hone__prior_sum(trust, predicted) : evidence->cost, i};
+        out[count++] = (candidate){prior->sources > 0 ? said_of(prior, features, &evidence->config, row) : evidence->cost, i};
     }
     hone__free(row);
     if (count > 0)
@@ -202,4 +207,26 @@ void hone__prior_queue_best(const hone__prior *prior, const hone__features *feat
         }
     }
     hone__free(ranked);
+}
+
+bool hone__prior_queue_opposite(const hone__prior *prior, const hone__features *features, hone__strategy *strategy, const hone__config *base) {
+    const hone__space *space = strategy->space;
+    hone__config chosen = *base;
+    double least = HUGE_VAL;
+    float *row = hone__alloc_array(hone__features_count(features), sizeof *row);
+    for (uint32_t s = 0; s < space->slot_count && row != NULL; s++) {
+        const hone__param *param = &space->param[hone__space_param_of_slot(space, s)];
+        hone__config other = *base;
+        other.slot[s] = base->slot[s] == 0 ? 1 : 0;
+        if (param->kind == HONE_KIND_PERMUTATION || param->domain.count != 2 || hone__strategy_was_proposed(strategy, &other) ||
+            !hone__bound_valid(strategy->options.bound, &other, NULL))
+            continue;
+        double cost = said_of(prior, features, &other, row);
+        if (cost < least) {
+            least = cost;
+            chosen = other;
+        }
+    }
+    hone__free(row);
+    return least < HUGE_VAL && hone__strategy_queue(strategy, &chosen, "opposite");
 }

@@ -25,5 +25,8 @@ double hone__prior_sum(const double trust[HONE_PRIOR_SOURCES], const float predi
 void hone__prior_judge(hone__prior *prior, const double *cost, const float (*predicted)[HONE_PRIOR_SOURCES], uint32_t count);
 /* Queue the configs of the evidence that are good for all sources and unlike each other, at most `most`. */
 void hone__prior_queue_best(const hone__prior *prior, const hone__features *features, hone__strategy *strategy, uint32_t most);
+/* Queue `base` with the other value of one parameter that has two: of all these the one that the sources say most for.  False: there is none that
+ * was not proposed before. */
+bool hone__prior_queue_opposite(const hone__prior *prior, const hone__features *features, hone__strategy *strategy, const hone__config *base);
 
 #endif

@@ -1,5 +1,6 @@
 /* test_lfbo.c: the surrogate search on spaces whose answers are known: failures are learnt, orders and dependent parameters are searched, a
- * candidate that somebody else proposes does not end it, and evidence leads or is left. */
+ * candidate that somebody else proposes does not end it, evidence leads or is left, its opposite is tried, huge spaces are searched, and the
+ * reason of an end is said. */
 #include "alloc.h"
 #include "key.h"
 #include "lfbo.h"
@@ -8,6 +9,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -27,15 +29,21 @@ typedef struct fixture {
 
 typedef double cost_fn(const hone__config *config); /* 0: fails */
 
-static void begin(fixture *f, const char *spec, const char *name, uint64_t seed, const hone__evidence *evidence, uint32_t evidence_count) {
+static void begin_with(fixture *f, const char *spec, const char *name, const hone__strategy_options *given) {
     hone_error err = {0};
     static const int64_t sizes[HONE_SIZES_MAX];
     if (hone_kernel_parse(&f->kernel, spec, strlen(spec), NULL, "probe.json", &err) != HONE_OK ||
         hone__bound_new(&f->bound, f->kernel->space, sizes, &err) != HONE_OK)
         fail_msg("%s", err.message);
-    hone__strategy_options options = {.kernel = f->kernel, .bound = f->bound, .rng_seed = seed, .trials_max = 200,
-                                      .evidence = evidence, .evidence_count = evidence_count};
+    hone__strategy_options options = *given;
+    options.kernel = f->kernel;
+    options.bound = f->bound;
     assert_int_equal(hone__strategy_open(&f->strategy, name, &options, &err), HONE_OK);
+}
+
+static void begin(fixture *f, const char *spec, const char *name, uint64_t seed, const hone__evidence *evidence, uint32_t evidence_count) {
+    hone__strategy_options options = {.rng_seed = seed, .trials_max = 200, .evidence = evidence, .evidence_count = evidence_count};
+    begin_with(f, spec, name, &options);
 }
 
 static void end(fixture *f) {
@@ -166,12 +174,96 @@ static void test_lfbo__evidence_leads_or_is_left(void **state) {
     }
 }
 
+/* The bowl, but what all the evidence has is wrong here. */
+static double bowl_without(const hone__config *config) {
+    hone__config other = *config;
+    other.slot[2] = config->slot[2] == 0 ? 1 : 0;
+    return bowl(&other);
+}
+
+static void test_lfbo__tries_the_opposite_of_what_evidence_shares(void **state) {
+    (void)state;
+    hone__evidence evidence[64];
+    uint32_t count = gather(evidence, 64, false), failed = 0, firsts = 0;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        fixture f;
+        begin(&f, plain, "lfbo", seed, evidence, count);
+        assert_true(run(&f, bowl_without, 4, &failed, &firsts) > 1150);
+        assert_true(run(&f, bowl_without, 1, &failed, &firsts) < 1040); /* the best of the transferred ones with C exchanged */
+        assert_string_equal(f.strategy->result[4].proposer, "opposite");
+        end(&f);
+    }
+}
+
+/* Fifteen parameters of a thousand values: nothing can be listed. */
+static double far_bowl(const hone__config *config) {
+    double sum = 0;
+    for (uint32_t s = 0; s < 15; s++)
+        sum += fabs((double)config->slot[s] - 40.0 * (s + 5)) / 1000.0 * (s < 5 ? 1.0 : 0.1);
+    return 1000.0 * (1.0 + sum);
+}
+
+static void test_lfbo__searches_what_cannot_be_listed(void **state) {
+    (void)state;
+    char spec[1024] = HEAD;
+    for (int s = 0; s < 15; s++) {
+        char param[64];
+        (void)snprintf(param, sizeof param, "%s\"P%d\":{\"kind\":\"range\",\"min\":0,\"max\":999}", s == 0 ? "" : ",", s);
+        strcat(spec, param);
+    }
+    strcat(spec, "}}");
+    double best[2] = {0, 0};
+    uint32_t failed = 0, firsts = 0;
+    static const char *const names[] = {"lfbo", "random"};
+    for (int k = 0; k < 2; k++) {
+        for (uint64_t seed = 1; seed <= 2; seed++) {
+            fixture f;
+            begin(&f, spec, names[k], seed, NULL, 0);
+            best[k] += run(&f, far_bowl, 100, &failed, &firsts) / 2;
+            end(&f);
+        }
+    }
+    print_message("mean best of 100 in 1e45: lfbo %.0f, random %.0f\n", best[0], best[1]);
+    assert_true(best[0] - 1000 < 0.7 * (best[1] - 1000));
+}
+
+static double same_everywhere(const hone__config *config) {
+    (void)config;
+    return 1000;
+}
+
+static void test_lfbo__says_why_it_ends(void **state) {
+    (void)state;
+    static const char tiny[] = HEAD "\"A\":{\"kind\":\"range\",\"min\":0,\"max\":4},\"C\":{\"kind\":\"bool\"}}}";
+    const hone__strategy_options stopping = {.rng_seed = 1, .trials_max = 400, .may_stop = true};
+    uint32_t failed = 0, firsts = 0;
+    fixture f;
+    begin(&f, tiny, "lfbo", 1, NULL, 0);
+    (void)run(&f, same_everywhere, 50, &failed, &firsts);
+    assert_int_equal(f.strategy->told, 10);
+    assert_string_equal(hone__strategy_stop(f.strategy), "space exhausted");
+    end(&f);
+    begin_with(&f, plain, "lfbo", &stopping);
+    (void)run(&f, same_everywhere, 400, &failed, &firsts);
+    assert_in_range(f.strategy->told, 40, 81); /* patience counts from the first result */
+    assert_non_null(strstr(hone__strategy_stop(f.strategy), "stagnation"));
+    end(&f);
+    begin(&f, plain, "lfbo", 1, NULL, 0); /* not asked to stop: only the budget ends it */
+    (void)run(&f, same_everywhere, 150, &failed, &firsts);
+    assert_int_equal(f.strategy->told, 150);
+    assert_string_equal(hone__strategy_stop(f.strategy), "");
+    end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lfbo__learns_what_fails),
         cmocka_unit_test(test_lfbo__searches_orders_and_dependent_parameters),
         cmocka_unit_test(test_lfbo__goes_on_when_others_take_its_candidates),
         cmocka_unit_test(test_lfbo__evidence_leads_or_is_left),
+        cmocka_unit_test(test_lfbo__tries_the_opposite_of_what_evidence_shares),
+        cmocka_unit_test(test_lfbo__searches_what_cannot_be_listed),
+        cmocka_unit_test(test_lfbo__says_why_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
