@@ -107,7 +107,7 @@ static int set_up(void **state) {
     hone_error err = {0};
     bench = open_bench();
     cJSON *body = prepare_body(source, "{\"entry\":\"reference\"}");
-    if (hone__bench_prepare(bench, body, &err) != HONE_OK)
+    if (hone__bench_prepare(bench, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     return 0;
@@ -327,13 +327,13 @@ static void expect_prepare_error(const char *text, const char *reference, const 
     hone_error err = {0};
     hone__bench *other = open_bench();
     cJSON *body = prepare_body(text, reference);
-    assert_int_equal(hone__bench_prepare(other, body, &err), HONE_E_SPEC);
+    assert_int_equal(hone__bench_prepare(other, body, NULL, NULL, &err), HONE_E_SPEC);
     cJSON_Delete(body);
     printf("%s\n", err.message);
     if (strstr(err.message, part) == NULL)
         fail_msg("message lacks \"%s\": %s", part, err.message);
     body = prepare_body(source, NULL); /* the evaluator is still of use */
-    if (hone__bench_prepare(other, body, &err) != HONE_OK)
+    if (hone__bench_prepare(other, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     hone__bench_close(other);
@@ -350,7 +350,7 @@ static void test_prepare__without_reference_is_unchecked(void **state) {
     (void)state;
     hone_error err = {0};
     cJSON *body = prepare_body(source, NULL);
-    if (hone__bench_prepare(bench, body, &err) != HONE_OK)
+    if (hone__bench_prepare(bench, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     submit(1, "{\"defines\":[\"CASE=5\"]}");
