@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PLAIN_EVERY_S = 5, REDRAW_MS = 100 };
+enum { PLAIN_EVERY_S = 5, REDRAW_MS = 100, WORK_QUIET_MS = 500 };
 
 static struct {
     const volatile int *cancel;
@@ -20,6 +20,7 @@ static struct {
     bool timing;            /* the rate is taken from the first trial that was measured now, so that starting up does not count */
     double timing_from_s;
     uint32_t timing_from;
+    double work_from_ms;
 } bar;
 
 static double now_ms(void) {
@@ -156,5 +157,41 @@ int bar_progress(const hone_progress *progress, void *user) {
         bar.plain_at_s = progress->elapsed_s;
     }
     (void)snprintf(bar.phase, sizeof bar.phase, "%s", progress->phase);
+    return *bar.cancel;
+}
+
+/* ---- work on many records ---- */
+
+void bar_work_begin(const invocation *in, const char *verb, const volatile int *cancel) {
+    bar_begin(in, cancel);
+    (void)snprintf(bar.phase, sizeof bar.phase, "%s", verb);
+    bar.drawn_at_ms = now_ms() + WORK_QUIET_MS - REDRAW_MS; /* what is done at once needs no bar */
+    bar.work_from_ms = now_ms();
+}
+
+int bar_work(uint64_t done, uint64_t total, void *user) {
+    enum { CELLS = 20 };
+    (void)user;
+    double now = now_ms();
+    if (!bar.live || now - bar.drawn_at_ms < REDRAW_MS)
+        return *bar.cancel;
+    bar.drawn_at_ms = now;
+    char cells[CELLS + 1], count[SHORT_TEXT], left[40] = "", clock[32];
+    double part = total > 0 ? (double)done / (double)total : 0;
+    size_t full = part >= 1 ? CELLS : (size_t)(part * CELLS);
+    memset(cells, '.', CELLS);
+    memset(cells, '#', full);
+    cells[CELLS] = '\0';
+    format_count(count, (double)done);
+    if (part > 0.01) {
+        format_clock(clock, sizeof clock, (now - bar.work_from_ms) / 1e3 * (1 - part) / part);
+        (void)snprintf(left, sizeof left, "  %.0f %%  %s left", part * 100, clock);
+    }
+    char line[240];
+    (void)snprintf(line, sizeof line, "%s%s%s %s: %s%s", total > 0 ? "[" : "", total > 0 ? cells : "", total > 0 ? "]" : "", bar.phase, count, left);
+    fprintf(stderr, "\r\x1b[K");
+    put_safe(stderr, line, terminal_columns() - 1);
+    fflush(stderr);
+    bar.shown = true;
     return *bar.cancel;
 }

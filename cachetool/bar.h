@@ -1,4 +1,4 @@
-/* bar.h: how a tuning looks while it runs: one live line on a terminal, plain lines at a low rate elsewhere. */
+/* bar.h: how long work looks while it runs: one live line on a terminal; of a tuning, plain lines at a low rate elsewhere. */
 #ifndef CACHETOOL_BAR_H
 #define CACHETOOL_BAR_H
 
@@ -13,5 +13,10 @@ void bar_clear(void);
 void bar_end(void);
 /* Trials reported so far, and how many of them were measured now and not taken from the journal. */
 uint32_t bar_trials(void);
+
+
+/* Work on many records: begin, a hone_count_fn, and bar_end. */
+void bar_work_begin(const invocation *in, const char *verb, const volatile int *cancel);
+int bar_work(uint64_t done, uint64_t total, void *user);
 
 #endif

@@ -113,7 +113,7 @@ static void zsh_action(value_kind kind, const char *choices) {
 }
 
 static void zsh_option(const option_spec *spec) {
-    printf("            '%s--%s%s[", spec->kind == VALUE_SIZE ? "*" : "", spec->name, spec->kind == VALUE_NONE ? "" : "=");
+    printf("            '%s--%s%s[", spec->kind == VALUE_SIZE || spec->kind == VALUE_FILES ? "*" : "", spec->name, spec->kind == VALUE_NONE ? "" : "=");
     quoted(spec->help, SHELL_ZSH);
     printf("]");
     if (spec->kind != VALUE_NONE) {
@@ -144,7 +144,7 @@ static void zsh_script(void) {
                 zsh_option(&option_table[id]);
         }
         if (cmd->operands_max > 0) {
-            printf("            '1:");
+            printf("            '%s:", cmd->operands_max > 1 ? "*" : "1");
             quoted(cmd->operands, SHELL_ZSH);
             zsh_action(cmd->operand_kind, cmd->operand_choices);
             printf("'\n");

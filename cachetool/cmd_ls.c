@@ -1,15 +1,31 @@
-/* cmd_ls.c: hone ls: the entries of a cache, one a line. */
-#include "inputs.h"
+/* cmd_ls.c: hone ls: the entries of a cache or a pack, one a line. */
+#include "bar.h"
 #include "render.h"
+#include "work.h"
 
 #include <math.h>
 #include <time.h>
 
+/* A table's columns are as wide as its widest cell, so it is held until it is printed: in pages, that a long list needs no more memory. */
+enum { PAGE_ROWS = 1000 };
+
 typedef struct listing {
+    work work;
     const invocation *in;
     table table;
-    size_t count;
+    size_t count, rows;
 } listing;
+
+static void begin_page(listing *list) {
+    table_begin(&list->table, 8);
+    table_row(&list->table, (const char *const[]){"key", "kernel", "sizes", "time", "speed-up", "strategy", "device", "age"});
+    list->rows = 0;
+}
+
+static void end_page(listing *list) {
+    bar_clear();
+    table_end(&list->table, stdout, 1u << 3 | 1u << 4 | 1u << 7);
+}
 
 static void age_text(char text[SHORT_TEXT], double created_unix_s) {
     double age = difftime(time(NULL), (time_t)0) - created_unix_s;
@@ -39,37 +55,49 @@ static int on_entry(const char *json, void *user) {
     listing *list = user;
     list->count++;
     if (list->in->settings.json) {
+        bar_clear();
         put_json(json);
         return ferror(stdout);
     }
     cJSON *entry = json_read(list->in, json);
+    if (list->rows == PAGE_ROWS) {
+        end_page(list);
+        begin_page(list);
+    }
     if (entry != NULL)
         add_row(list, entry);
+    list->rows++;
     cJSON_Delete(entry);
-    return 0;
+    return ferror(stdout);
 }
 
 int cmd_ls(const invocation *in) {
-    hone_cache *cache = NULL;
     hone_error err = {0};
-    uint64_t damaged = 0;
+    const char *path;
+    char *report = NULL;
     listing list = {.in = in};
-    int code = cache_open(&cache, in, CACHE_READ);
-    if (code != EXIT_CODE_OK || cache == NULL)
-        return code;
-    table_begin(&list.table, 8);
+    if (!work_file(in, 0, &path))
+        return EXIT_CODE_USAGE;
+    work_begin(&list.work, in, "listing");
+    list.work.options.line = on_entry;
+    list.work.options.user = &list;
     if (!in->settings.json)
-        table_row(&list.table, (const char *const[]){"key", "kernel", "sizes", "time", "speed-up", "strategy", "device", "age"});
-    hone_status status = hone_cache_each(cache, on_entry, &list, &damaged, &err);
-    if (list.count > 0 || in->settings.json)
-        table_end(&list.table, stdout, 1u << 3 | 1u << 4 | 1u << 7);
-    else
-        table_end(&list.table, stderr, 0);
-    if (list.count == 0 && status == HONE_OK)
-        remark(in, "%s has no entries.", hone_cache_path(cache));
-    if (damaged > 0)
-        fprintf(stderr, "hone ls: %llu damaged records were left out\n", (unsigned long long)damaged);
-    code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
-    hone_cache_close(cache);
-    return code == EXIT_CODE_OK && damaged > 0 ? EXIT_CODE_INPUT : code;
+        begin_page(&list);
+    hone_status status = hone_list(&report, path, &list.work.options, &err);
+    if (!in->settings.json && list.rows > 0)
+        end_page(&list);
+    else if (!in->settings.json)
+        table_drop(&list.table);
+    int code = work_end(&list.work, path, status, &err);
+    cJSON *root = report == NULL ? NULL : json_read(in, report);
+    double left_out = json_number_at(root, "damaged", 0) + json_number_at(root, "newer", 0);
+    if (list.count == 0 && root != NULL && json_number_at(root, "entries", 0) > 0)
+        remark(in, "None of the %.0f entries of %s fits.", json_number_at(root, "entries", 0), json_string_at(root, "path"));
+    else if (list.count == 0 && root != NULL)
+        remark(in, "%s has no entries.", json_string_at(root, "path"));
+    if (left_out > 0)
+        fprintf(stderr, "hone ls: %.0f damaged records were left out\n", left_out);
+    cJSON_Delete(root);
+    hone_free(report);
+    return code == EXIT_CODE_OK && left_out > 0 ? EXIT_CODE_INPUT : code;
 }

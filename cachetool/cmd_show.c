@@ -1,6 +1,6 @@
-/* cmd_show.c: hone show and hone stats: one entry, and a whole cache, in full. */
-#include "inputs.h"
+/* cmd_show.c: hone show and hone stats: one entry, and a whole cache or pack, in full. */
 #include "render.h"
+#include "work.h"
 
 static int print_object(const invocation *in, const char *json, const char *title, const char *skip) {
     if (in->settings.json) {
@@ -75,11 +75,25 @@ static int print_entry(const invocation *in, const char *json) {
     return EXIT_CODE_OK;
 }
 
+static int show_pack(const invocation *in, const char *path) {
+    hone_error err = {0};
+    char *json = NULL;
+    hone_status status = hone_pack_show(&json, path, in->operand[0], NULL, &err);
+    int code = status == HONE_OK ? print_entry(in, json) : report(in, status, &err);
+    hone_free(json);
+    return code;
+}
+
 int cmd_show(const invocation *in) {
     hone_cache *cache = NULL;
     hone_error err = {0};
     char *json = NULL;
-    int code = cache_open(&cache, in, CACHE_READ);
+    const char *path;
+    if (!work_file(in, 1, &path))
+        return EXIT_CODE_USAGE;
+    if (hone_is_pack(path))
+        return show_pack(in, path);
+    int code = work_cache(&cache, in, path, false);
     if (code != EXIT_CODE_OK)
         return code;
     if (cache == NULL)
@@ -95,11 +109,20 @@ int cmd_stats(const invocation *in) {
     hone_cache *cache = NULL;
     hone_error err = {0};
     char *json = NULL;
-    int code = cache_open(&cache, in, CACHE_READ);
-    if (code != EXIT_CODE_OK || cache == NULL)
-        return code;
-    hone_status status = hone_cache_stats(&json, cache, &err);
-    code = status == HONE_OK ? print_object(in, json, hone_cache_path(cache), "path|read_only") /* we opened it read-only */ : report(in, status, &err);
+    const char *path;
+    if (!work_file(in, 0, &path))
+        return EXIT_CODE_USAGE;
+    hone_status status;
+    if (hone_is_pack(path)) {
+        status = hone_pack_stats(&json, path, NULL, &err);
+    } else {
+        int code = work_cache(&cache, in, path, false);
+        if (code != EXIT_CODE_OK || cache == NULL)
+            return code;
+        path = hone_cache_path(cache);
+        status = hone_cache_stats(&json, cache, &err);
+    }
+    int code = status == HONE_OK ? print_object(in, json, path, "path|read_only") /* we opened it read-only */ : report(in, status, &err);
     hone_free(json);
     hone_cache_close(cache);
     return code;

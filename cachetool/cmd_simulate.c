@@ -2,6 +2,10 @@
 #include "inputs.h"
 #include "render.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 /* The table's columns: best so far as a fraction of the optimum, after so many trials. */
 static const uint32_t column_at[] = {10, 25, 50, 100, 200, 500};
 enum { COLUMNS = sizeof column_at / sizeof column_at[0] };
@@ -50,6 +54,25 @@ static void print_table(const tally *sum, uint64_t trials) {
     table_end(&t, stdout, 3);
 }
 
+/* The file's text, NUL-terminated; NULL after a message. */
+static char *read_about(const char *path) {
+    enum { ABOUT_BYTES_MAX = 65536 };
+    char *text = calloc(1, ABOUT_BYTES_MAX + 1);
+    FILE *file = text == NULL ? NULL : fopen(path, "r");
+    size_t bytes = file == NULL ? 0 : fread(text, 1, ABOUT_BYTES_MAX + 1, file);
+    bool fine = file != NULL && !ferror(file) && bytes <= ABOUT_BYTES_MAX && memchr(text, 0, bytes) == NULL;
+    if (!fine)
+        fprintf(stderr, "hone: --about %s: %s\n", path, bytes > ABOUT_BYTES_MAX ? "longer than 65536 bytes" : file == NULL ? strerror(errno) : "not text");
+    if (file != NULL)
+        fclose(file);
+    if (!fine) {
+        free(text);
+        return NULL;
+    }
+    text[bytes] = '\0';
+    return text;
+}
+
 int cmd_simulate(const invocation *in) {
     hone_simulate_options options = HONE_SIMULATE_OPTIONS_INIT;
     hone_error err = {0};
@@ -61,7 +84,15 @@ int cmd_simulate(const invocation *in) {
     options.transfer = in->settings.transfer.path;
     options.transfer_count = (uint32_t)in->settings.transfer.count;
     options.noise = in->settings.noise;
+    hone_tune_options model = HONE_TUNE_OPTIONS_INIT;
+    tune_options_fill(&model, &in->settings);
+    options.model = &model;
+    char *about = in->settings.about == NULL ? NULL : read_about(in->settings.about);
+    if (in->settings.about != NULL && about == NULL)
+        return EXIT_CODE_ENVIRONMENT;
+    options.about = about;
     hone_status status = hone_simulate(in->operand[0], &options, add_line, &sum, &err);
+    free(about);
     if (status != HONE_OK) {
         int code = report(in, status, &err);
         return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */

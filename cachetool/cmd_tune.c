@@ -3,27 +3,7 @@
 #include "inputs.h"
 #include "render.h"
 
-#include <signal.h>
 #include <string.h>
-
-static volatile int cancelled;
-
-static void on_signal(int number) {
-    (void)number;
-    cancelled = 1;
-}
-
-/* The first signal asks the tuning to stop; it has the default action again after that, so that the second ends us at once. */
-static void catch_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = (int)SA_RESETHAND;
-    sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGHUP, &action, NULL);
-}
 
 /* A word for a shell: as it is, or between single quotes. */
 static void put_word(const char *word) {
@@ -206,7 +186,7 @@ static void say_kept(const invocation *in, hone_status status) {
 
 int cmd_tune(const invocation *in) {
     inputs what;
-    catch_signals();
+    const volatile int *cancelled = catch_signals();
     int code = inputs_open(&what, in, CACHE_WRITE);
     if (code != EXIT_CODE_OK) {
         inputs_close(&what);
@@ -217,7 +197,7 @@ int cmd_tune(const invocation *in) {
     options.progress = bar_progress;
     hone_error err = {0};
     char *json = NULL;
-    bar_begin(in, &cancelled);
+    bar_begin(in, cancelled);
     hone_status status = hone_tune(&json, what.cache, what.kernel, what.device, &what.problem, &options, &err);
     bar_end();
     if (status == HONE_OK) {

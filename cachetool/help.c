@@ -35,6 +35,9 @@ static const pair variables[] = {
     {"OPENAI_API_KEY", "Key for openai; for chat only at api.openai.com and on this machine."},
     {"ANTHROPIC_API_KEY", "Key for anthropic."},
     {"HONE_WORKER", "Program that is run as `PROGRAM worker` to compile and time; default: this program."},
+    {"HONE_CUDA_LIBRARY", "File of the CUDA driver; default: libcuda.so.1."},
+    {"HONE_NVRTC_LIBRARY", "File of NVRTC, which compiles CUDA kernels; default: the newest of versions 11 to 13 that fits the driver."},
+    {"HONE_CUDA_INCLUDE", "Folder of the CUDA toolkit's headers; default: the one beside NVRTC."},
     {"NO_COLOR", "When set and not empty: no colours."},
 };
 

@@ -5,6 +5,7 @@
 #include "render.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,27 @@ struct cJSON *json_read(const invocation *in, const char *json) {
     if (root == NULL)
         fprintf(stderr, "hone %s: the library printed text that is not JSON; please report this\n", in->command->name);
     return root;
+}
+
+/* ---- signals ---- */
+
+static volatile int cancelled;
+
+static void on_signal(int number) {
+    (void)number;
+    cancelled = 1;
+}
+
+const volatile int *catch_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = (int)SA_RESETHAND;
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    return &cancelled;
 }
 
 /* ---- log ---- */
@@ -169,6 +191,19 @@ static hone_status load_stdin(hone_kernel **out, hone_error *err) {
     return status;
 }
 
+/* A pack that was named and cannot be used is an error: an answer without it would not be what was asked for. */
+static int add_packs(inputs *out, const invocation *in) {
+    hone_error err = {0};
+    hone_pack_options options = HONE_PACK_OPTIONS_INIT;
+    options.require_signature = in->settings.trust != NULL;
+    options.trust = in->settings.trust;
+    hone_status status = out->cache == NULL ? hone_cache_new(&out->cache, &err) : HONE_OK;
+    for (size_t i = 0; i < in->settings.pack.count && status == HONE_OK; i++)
+        status = hone_cache_add_pack(out->cache, in->settings.pack.path[i], &options, &err);
+    int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
+}
+
 int inputs_open(inputs *out, const invocation *in, cache_use use) {
     const settings *set = &in->settings;
     hone_error err = {0};
@@ -188,7 +223,8 @@ int inputs_open(inputs *out, const invocation *in, cache_use use) {
     status = hone_device_for(&out->device, out->kernel, set->device, set->evaluator, &err);
     if (status != HONE_OK)
         return report(in, status, &err);
-    return cache_open(&out->cache, in, use);
+    int code = cache_open(&out->cache, in, use);
+    return code == EXIT_CODE_OK && set->pack.count > 0 ? add_packs(out, in) : code;
 }
 
 void inputs_close(inputs *out) {

@@ -24,6 +24,9 @@ int inputs_open(inputs *out, const invocation *in, cache_use use);
 int cache_open(hone_cache **out, const invocation *in, cache_use use);
 void inputs_close(inputs *out);
 
+/* The first signal (Ctrl-C, TERM, HUP) sets what is returned; it has the default action again after that, so that the second ends us at once. */
+const volatile int *catch_signals(void);
+
 /* The options of a tuning, and of a prompt, from the command line. */
 void tune_options_fill(hone_tune_options *to, const settings *from);
 

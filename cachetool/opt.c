@@ -6,17 +6,30 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-__attribute__((format(printf, 2, 3))) static bool refuse(const invocation *in, const char *format, ...) {
+__attribute__((format(printf, 2, 0))) static void refuse_list(const invocation *in, const char *format, va_list args) {
     fprintf(stderr, "hone %s: ", in->command->name);
-    va_list args;
-    va_start(args, format);
     (void)vfprintf(stderr, format, args);
-    va_end(args);
     fprintf(stderr, "\n");
     help_usage_line(stderr, in->command);
     fprintf(stderr, "Try `hone %s --help`.\n", in->command->name);
+}
+
+__attribute__((format(printf, 2, 3))) static bool refuse(const invocation *in, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    refuse_list(in, format, args);
+    va_end(args);
     return false;
+}
+
+int usage_error(const invocation *in, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    refuse_list(in, format, args);
+    va_end(args);
+    return EXIT_CODE_USAGE;
 }
 
 /* A word from the command line, safe to print: control bytes become '?', and long ones are cut. */
@@ -185,6 +198,70 @@ static bool store_size(invocation *in, const char *text) {
     return true;
 }
 
+/* "90d", "12h", "3600s": a whole number and its unit. */
+static bool read_age(const char *text, uint64_t *seconds) {
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}, {'y', 366 * 86400}};
+    char digits[16];
+    size_t length = strlen(text);
+    if (length < 2 || length > sizeof digits)
+        return false;
+    memcpy(digits, text, length - 1);
+    digits[length - 1] = '\0';
+    if (!read_whole(digits, seconds) || *seconds > UINT64_C(1000000000000))
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (units[i].unit == text[length - 1]) {
+            *seconds *= units[i].seconds;
+            return *seconds <= UINT64_C(1000000000000);
+        }
+    }
+    return false;
+}
+
+static bool read_digits(const char *text, size_t count, int *value) {
+    *value = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *value = *value * 10 + (text[i] - '0');
+    }
+    return true;
+}
+
+/* Midnight UTC at the beginning of a day. */
+static bool read_date(const char *text, int64_t *unix_s) {
+    static const int before_month[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    int year, month, day;
+    if (strlen(text) != 10 || text[4] != '-' || text[7] != '-')
+        return false;
+    if (!read_digits(text, 4, &year) || !read_digits(text + 5, 2, &month) || !read_digits(text + 8, 2, &day))
+        return false;
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (year < 1970 || month < 1 || month > 12)
+        return false;
+    int days = before_month[month] - before_month[month - 1] + (leap && month == 2);
+    if (day < 1 || day > days)
+        return false;
+    int64_t leap_days = (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 - 477; /* 477 before 1970 */
+    *unix_s = (365 * (int64_t)(year - 1970) + leap_days + before_month[month - 1] + (leap && month > 2) + day - 1) * 86400;
+    return true;
+}
+
+/* An age is counted back from now.  0 would mean "not given", so the first second of 1970 stands for everything before it. */
+static bool read_moment(const char *text, int64_t *unix_s) {
+    uint64_t seconds;
+    if (read_age(text, &seconds))
+        *unix_s = (int64_t)time(NULL) - (int64_t)seconds;
+    else if (!read_date(text, unix_s))
+        return false;
+    if (*unix_s < 1)
+        *unix_s = 1;
+    return true;
+}
+
 static bool store(invocation *in, const option_spec *spec, const char *text) {
     char room[64];
     void *field = (char *)&in->settings + spec->offset;
@@ -214,6 +291,18 @@ static bool store(invocation *in, const option_spec *spec, const char *text) {
         if (!read_decimal(text, (double *)field) || *(double *)field <= 0 || *(double *)field > 1e7)
             return refuse(in, "--%s takes seconds above 0 and at most 10000000, e.g. 90 or 2.5; got \"%s\"", spec->name,
                           shown(text, room, sizeof room));
+        return true;
+    case VALUE_NUMBER:
+        if (!read_decimal(text, (double *)field) || *(double *)field <= 0)
+            return refuse(in, "--%s takes a number above 0, e.g. 1.5; got \"%s\"", spec->name, shown(text, room, sizeof room));
+        return true;
+    case VALUE_AGE:
+        if (!read_age(text, (uint64_t *)field) || *(uint64_t *)field == 0)
+            return refuse(in, "--%s takes a time such as 90d, 12h or 30m; got \"%s\"", spec->name, shown(text, room, sizeof room));
+        return true;
+    case VALUE_MOMENT:
+        if (!read_moment(text, (int64_t *)field))
+            return refuse(in, "--%s takes a time such as 90d or 12h, or a date YYYY-MM-DD; got \"%s\"", spec->name, shown(text, room, sizeof room));
         return true;
     case VALUE_CHOICE:
         if (!choice_in(spec->choices, text))
@@ -309,7 +398,7 @@ bool options_parse(invocation *in, int argc, char **argv) {
     if (in->settings.help)
         return true;
     if (in->operand_count < in->command->operands_min)
-        return refuse(in, "%s is missing", in->command->operands);
+        return refuse(in, "%.*s is missing", (int)strcspn(in->command->operands, " "), in->command->operands);
     if (in->operand_count > in->command->operands_max) {
         char room[64];
         return refuse(in, "\"%s\" is one argument too many", shown(in->operand[in->command->operands_max], room, sizeof room));

@@ -30,6 +30,9 @@ typedef enum value_kind {
     VALUE_FILES,   /* may be repeated */
     VALUE_FRACTION, /* decimal, 0 to 1 */
     VALUE_SECONDS, /* decimal seconds, above 0 */
+    VALUE_NUMBER,  /* decimal, above 0 */
+    VALUE_AGE,     /* whole number with s, m, h, d, w or y; stored as seconds */
+    VALUE_MOMENT,  /* an age, or a date YYYY-MM-DD; stored as seconds since 1970 */
     VALUE_SIZE     /* NAME=VALUE; may be repeated */
 } value_kind;
 
@@ -49,12 +52,17 @@ typedef struct size_setting {
 typedef struct settings {
     size_setting set[SET_MAX];
     size_t set_count;
-    const char *search, *evaluator, *device, *cache, *transcript;
+    const char *search, *evaluator, *device, *cache, *transcript, *about;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
     uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
     double max_time, noise;
-    file_list transfer;
-    bool force, json, quiet, verbose, help, man;
+    file_list transfer, pack;
+    const char *kernel, *on_device, *strategy, *effort, *tool_version; /* which entries */
+    double min_speedup, max_speedup;
+    int64_t older_than_unix_s, newer_than_unix_s;
+    const char *output, *policy, *base, *format, *symbol, *machine, *trust, *signature, *secret_key, *comment;
+    uint64_t keep_s;
+    bool force, json, quiet, verbose, help, man, dry_run, strict, without_source;
 } settings;
 
 typedef enum option_id {
@@ -81,6 +89,32 @@ typedef enum option_id {
     OPT_REPEAT,
     OPT_TRANSFER,
     OPT_NOISE,
+    OPT_ABOUT,
+    OPT_OUTPUT,
+    OPT_FORMAT,
+    OPT_POLICY,
+    OPT_BASE,
+    OPT_SYMBOL,
+    OPT_MACHINE,
+    OPT_WITHOUT_SOURCE,
+    OPT_KERNEL,
+    OPT_ON_DEVICE,
+    OPT_STRATEGY,
+    OPT_EFFORT,
+    OPT_TOOL_VERSION,
+    OPT_MIN_SPEEDUP,
+    OPT_MAX_SPEEDUP,
+    OPT_OLDER_THAN,
+    OPT_NEWER_THAN,
+    OPT_KEEP,
+    OPT_PACK,
+    OPT_TRUST,
+    OPT_SIGNATURE,
+    OPT_SECRET_KEY,
+    OPT_COMMENT,
+    OPT_STRICT,
+    OPT_OVERWRITE,
+    OPT_DRY_RUN,
     OPT_MAN,
     OPT_JSON,
     OPT_QUIET,
@@ -88,6 +122,8 @@ typedef enum option_id {
     OPT_HELP,
     OPT_COUNT
 } option_id;
+
+_Static_assert(OPT_COUNT <= 64, "a command's options are bits of a word");
 
 typedef struct option_spec {
     const char *name; /* without the dashes */
@@ -130,6 +166,8 @@ extern const size_t command_count;
 const command *command_find(const char *name);
 bool command_takes(const command *cmd, option_id id);
 
+/* Say on stderr what is wrong with the command line; EXIT_CODE_USAGE. */
+__attribute__((format(printf, 2, 3))) int usage_error(const invocation *in, const char *format, ...);
 /* Read the words after the command's name.  False: a usage error was printed to stderr. */
 bool options_parse(invocation *in, int argc, char **argv);
 /* The name in the table nearest to a mistyped command; NULL when none is near. */
@@ -152,6 +190,18 @@ int cmd_prompt(const invocation *in);
 int cmd_show(const invocation *in);
 int cmd_ls(const invocation *in);
 int cmd_stats(const invocation *in);
+int cmd_dump(const invocation *in);
+int cmd_load(const invocation *in);
+int cmd_diff(const invocation *in);
+int cmd_verify(const invocation *in);
+int cmd_merge(const invocation *in);
+int cmd_export(const invocation *in);
+int cmd_import(const invocation *in);
+int cmd_prune(const invocation *in);
+int cmd_compact(const invocation *in);
+int cmd_gc(const invocation *in);
+int cmd_keygen(const invocation *in);
+int cmd_sign(const invocation *in);
 int cmd_simulate(const invocation *in);
 int cmd_device(const invocation *in);
 int cmd_help(const invocation *in);

@@ -401,8 +401,13 @@ void table_end(table *t, FILE *to, uint32_t right) {
             fprintf(to, "%*s", (flush_right ? 0 : pad) + 2, "");
         else
             fprintf(to, "%s\n", i / t->columns == 0 ? style_off(to) : "");
-        free(t->cell[i]);
     }
+    table_drop(t);
+}
+
+void table_drop(table *t) {
+    for (size_t i = 0; i < t->rows * t->columns; i++)
+        free(t->cell[i]);
     free(t->cell);
     *t = (table){0};
 }

@@ -60,5 +60,7 @@ void table_begin(table *t, size_t columns);
 void table_row(table *t, const char *const *cells);
 /* `right`: bits of columns that are set flush right.  The first row is the heading.  Frees the table. */
 void table_end(table *t, FILE *to, uint32_t right);
+/* Free the table without printing it. */
+void table_drop(table *t);
 
 #endif

@@ -46,6 +46,12 @@ __attribute__((unused)) static void remove_tree(const char *dir) {
     (void)rmdir(dir);
 }
 
+/* For tests of many commits that are not about disks: folders in memory, where there is one, and where nothing waits for a device. */
+__attribute__((unused)) static void use_memory_folder(void) {
+    if (access("/dev/shm", R_OK | W_OK | X_OK) == 0)
+        (void)setenv("TMPDIR", "/dev/shm", 0);
+}
+
 __attribute__((unused)) static int fixture_setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     const char *base = getenv("TMPDIR");
@@ -113,6 +119,14 @@ __attribute__((unused)) static hone_cache *open_cache(const char *path) {
         print_error("open %s: %s\n", path, err.message);
     assert_int_equal(status, HONE_OK);
     return cache;
+}
+
+/* For those who write beside others: the default wait for the lock is short for a loaded machine.  NULL when it does not open. */
+__attribute__((unused)) static hone_cache *open_waiting(const char *path, uint32_t wait_ms) {
+    hone_cache *cache = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    options.writer_wait_ms = wait_ms;
+    return hone_cache_open(&cache, path, &options, NULL) == HONE_OK ? cache : NULL;
 }
 
 __attribute__((unused)) static void put_time(hone_cache *cache, uint32_t number, double time_ns) {

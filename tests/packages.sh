@@ -3,8 +3,8 @@
 # neither network nor root, when all of it is there already.
 set -eu
 
-packages="gcc g++ clang cmake ninja-build pkg-config libc6-dev liblmdb-dev libcjson-dev libxxhash-dev libcurl4-openssl-dev zlib1g-dev
-libcmocka-dev python3 openssl git ca-certificates"
+packages="gcc g++ clang cmake ninja-build pkg-config libc6-dev liblmdb-dev libcjson-dev libxxhash-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
+libcmocka-dev libsqlite3-dev python3 openssl git ca-certificates"
 
 if ! command -v dpkg-query > /dev/null 2>&1; then
     echo "packages.sh: this is no Debian or Ubuntu; going on with what is installed (needed: $(echo $packages))" >&2

@@ -49,6 +49,15 @@ static bool reserve(hone__buf *buf, size_t count) {
     return true;
 }
 
+char *hone__buf_room(hone__buf *buf, size_t count) {
+    if (!reserve(buf, count))
+        return NULL;
+    char *room = buf->data + buf->length;
+    buf->length += count;
+    buf->data[buf->length] = '\0';
+    return room;
+}
+
 void hone__buf_bytes(hone__buf *buf, const void *bytes, size_t count) {
     if (!reserve(buf, count))
         return;

@@ -18,6 +18,8 @@ void hone__buf_init(hone__buf *buf, size_t max);
 void hone__buf_free(hone__buf *buf);
 void hone__buf_clear(hone__buf *buf); /* forget content and failure, keep the memory */
 void hone__buf_bytes(hone__buf *buf, const void *bytes, size_t count);
+/* `count` bytes more, for the caller to write at once; NULL when the buffer has failed. */
+char *hone__buf_room(hone__buf *buf, size_t count);
 void hone__buf_text(hone__buf *buf, const char *text);
 __attribute__((format(printf, 2, 3))) void hone__buf_printf(hone__buf *buf, const char *format, ...);
 void hone__buf_char(hone__buf *buf, char c);

@@ -64,9 +64,16 @@ static void drop_keys(void) {
         *to = NULL;
 }
 
+/* What the child becomes: a program, or a function of ours. */
+typedef struct role {
+    const char *const *argv; /* NULL: body */
+    hone__process_body *body;
+    void *context;
+} role;
+
 /* Runs in the child, between fork and exec: async-signal-safe calls only.  Reports an errno, negative when it came from chdir. */
-static _Noreturn void become(const char *const *argv, const char *cwd, const hone__process_limits *limits, const int fds[3],
-                             int report_fd, pid_t parent) {
+static _Noreturn void become(const role *as, const char *cwd, const hone__process_limits *limits, const int fds[3], int report_fd,
+                             pid_t parent) {
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -94,12 +101,16 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
     bool there = cwd == NULL || chdir(cwd) == 0;
     if (there) {
         close_others(report_fd);
+        if (as->argv == NULL) {
+            (void)close(report_fd);
+            _exit(as->body(as->context));
+        }
         /* execvp does not write through argv; its type is older than const. */
         union {
             const char *const *in;
             char *const *out;
-        } words = {.in = argv};
-        (void)execvp(argv[0], words.out);
+        } words = {.in = as->argv};
+        (void)execvp(as->argv[0], words.out);
     }
     int code = there ? errno : -errno;
     ssize_t ignored = write(report_fd, &code, sizeof code);
@@ -107,8 +118,8 @@ static _Noreturn void become(const char *const *argv, const char *cwd, const hon
     _exit(127);
 }
 
-hone_status hone__process_start(hone__process *out, const char *const *argv, const char *cwd,
-                                const hone__process_limits *limits, hone_error *err) {
+static hone_status spawn(hone__process *out, const role *as, const char *cwd, const hone__process_limits *limits, hone_error *err) {
+    const char *what = as->argv != NULL ? as->argv[0] : "a child";
     *out = (hone__process){.pid = 0, .in_fd = -1, .out_fd = -1, .err_fd = -1};
     int pipes[4][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}; /* stdin, stdout, stderr, exec report */
     hone_status status = HONE_OK;
@@ -138,9 +149,9 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
         pid_t parent = getpid();
         pid = fork();
         if (pid == 0)
-            become(argv, cwd, limits, fds, pipes[3][1], parent);
+            become(as, cwd, limits, fds, pipes[3][1], parent);
         if (pid < 0)
-            status = hone__fail_os(err, hone__status_of_errno(errno), "process", errno, "cannot start %s: %s", argv[0], strerror(errno));
+            status = hone__fail_os(err, hone__status_of_errno(errno), "process", errno, "cannot start %s: %s", what, strerror(errno));
     }
     close_fd(&pipes[0][0]);
     close_fd(&pipes[1][1]);
@@ -159,7 +170,7 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
             bool folder = code < 0;
             code = folder ? -code : code;
             status = hone__fail_os(err, hone__status_of_errno(code), "process", code, "cannot %s %s: %s", folder ? "enter folder" : "run",
-                                   folder ? cwd : argv[0], strerror(code));
+                                   folder ? cwd : what, strerror(code));
         }
     }
     close_fd(&pipes[3][0]);
@@ -175,6 +186,16 @@ hone_status hone__process_start(hone__process *out, const char *const *argv, con
     (void)fcntl(out->out_fd, F_SETFL, O_NONBLOCK);
     (void)fcntl(out->err_fd, F_SETFL, O_NONBLOCK);
     return HONE_OK;
+}
+
+hone_status hone__process_start(hone__process *out, const char *const *argv, const char *cwd,
+                                const hone__process_limits *limits, hone_error *err) {
+    return spawn(out, &(role){.argv = argv}, cwd, limits, err);
+}
+
+hone_status hone__process_fork(hone__process *out, hone__process_body *body, void *context, const char *cwd,
+                               const hone__process_limits *limits, hone_error *err) {
+    return spawn(out, &(role){.body = body, .context = context}, cwd, limits, err);
 }
 
 bool hone__process_ended(hone__process *process, int *wait_status) {

@@ -28,6 +28,11 @@ typedef struct hone__process_limits {
  * dies with us (PDEATHSIG), has default signal dispositions, and only fds 0, 1, 2. */
 hone_status hone__process_start(hone__process *out, const char *const *argv, const char *cwd,
                                 const hone__process_limits *limits, hone_error *err);
+/* The same with a function of ours in place of a program: the child runs `body` on what fork left it, and ends with its result.  Not for
+ * processes with several threads. */
+typedef int hone__process_body(void *context);
+hone_status hone__process_fork(hone__process *out, hone__process_body *body, void *context, const char *cwd,
+                               const hone__process_limits *limits, hone_error *err);
 /* True when it has ended; *wait_status as from waitpid.  Does not block. */
 bool hone__process_ended(hone__process *process, int *wait_status);
 /* SIGKILL to the whole group, reap, close the pipes.  Safe on one that has ended or was never started. */

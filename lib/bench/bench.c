@@ -59,6 +59,7 @@ hone_status hone__bench_open(hone__bench **out, const hone__bench_options *optio
     bench->options.budget_ms = or_default(options->budget_ms, 500.0);
     bench->channel.process = (hone__process){.pid = 0, .in_fd = -1, .out_fd = -1, .err_fd = -1};
     bench->next_request = 1;
+    bench->measures = 1;
     bench->command = copy_words(options->command);
     bench->cwd = hone__strdup(options->cwd);
     bench->device = hone__strdup(options->device);
@@ -125,7 +126,7 @@ const cJSON *hone__bench_hello(const hone__bench *bench) {
 }
 
 uint32_t hone__bench_parallel(const hone__bench *bench) {
-    return bench->parallel + 1;
+    return bench->parallel + bench->parallel / 2 + bench->measures; /* a slow compile must not leave the others waiting for work */
 }
 
 void hone__bench_set_incumbent(hone__bench *bench, double ns) {
@@ -259,26 +260,29 @@ static hone_status schedule_single(hone__bench *bench, bool suspects) {
 
 static hone_status schedule(hone__bench *bench) {
     bool suspects = false;
-    bool measuring = false;
+    uint32_t measuring = 0;
     uint32_t compiling = bench->dropped_count;
     for (uint32_t i = 0; i < bench->queue_count; i++) {
         suspects = suspects || (bench->queue[i]->suspect != HONE_JOB_QUEUED && bench->queue[i]->state != HONE_JOB_DONE);
-        measuring = measuring || bench->queue[i]->state == HONE_JOB_MEASURING;
+        measuring += bench->queue[i]->state == HONE_JOB_MEASURING;
         compiling += bench->queue[i]->state == HONE_JOB_COMPILING;
     }
     if (suspects || bench->parallel == 0)
         return schedule_single(bench, suspects);
     for (uint32_t i = 0; i < bench->queue_count; i++) {
         hone__job *job = bench->queue[i];
-        if (job->state == HONE_JOB_DONE)
+        if (job->state == HONE_JOB_DONE || job->state == HONE_JOB_MEASURING)
             continue;
-        if (job->state == HONE_JOB_COMPILED && !measuring) {
+        if (job->state == HONE_JOB_COMPILED && measuring < bench->measures) {
             HONE_TRY(hone__bench_send_measure(bench, job, bench->options.budget_ms, bench->incumbent_ns));
+            measuring++;
         } else if (job->state == HONE_JOB_QUEUED && compiling < bench->parallel) {
             HONE_TRY(hone__bench_send_compile(bench, job));
             compiling++;
         }
-        measuring = true; /* measured strictly in order, so that the results' order does not depend on the compiler's speed */
+        /* On one device measured strictly in order, so that the results' order does not depend on the compiler's speed. */
+        if (bench->measures == 1)
+            measuring = 1;
     }
     return HONE_OK;
 }
@@ -395,6 +399,10 @@ static void take_hello(hone__bench *bench, cJSON *reply) {
     } else {
         if (hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "parallel"), &parallel) && parallel > 0)
             bench->parallel = parallel > 64 ? 64 : (uint32_t)parallel;
+        int64_t measures = 0;
+        bench->measures = 1;
+        if (bench->parallel > 0 && hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "measures"), &measures) && measures > 1)
+            bench->measures = measures > 16 ? 16 : (uint32_t)measures;
         bench->can_compare = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "compare"));
         if (bench->hello == NULL)
             bench->hello = cJSON_Duplicate(reply, 1);

@@ -12,14 +12,24 @@
 #include <time.h>
 #include <unistd.h>
 
-hone_status hone__channel_open(hone__channel *channel, const char *const *argv, const char *cwd, hone_error *err) {
+static hone_status channel_init(hone__channel *channel, hone_error *err) {
     *channel = (hone__channel){.process = {.pid = 0, .in_fd = -1, .out_fd = -1, .err_fd = -1}};
     hone__buf_init(&channel->out, 2 * (size_t)HONE_LIMIT_MESSAGE_BYTES + 65536);
     hone__buf_init(&channel->in, (size_t)HONE_LIMIT_MESSAGE_BYTES + 2 * 65536);
     channel->tail = hone__alloc(HONE_LIMIT_STDERR_BYTES);
     if (channel->tail == NULL)
         return hone__fail(err, HONE_E_NOMEM, "bench", "no memory for an evaluator's output");
+    return HONE_OK;
+}
+
+hone_status hone__channel_open(hone__channel *channel, const char *const *argv, const char *cwd, hone_error *err) {
+    HONE_TRY(channel_init(channel, err));
     return hone__process_start(&channel->process, argv, cwd, NULL, err);
+}
+
+hone_status hone__channel_fork(hone__channel *channel, hone__process_body *body, void *context, hone_error *err) {
+    HONE_TRY(channel_init(channel, err));
+    return hone__process_fork(&channel->process, body, context, NULL, NULL, err);
 }
 
 void hone__channel_close(hone__channel *channel) {

@@ -29,6 +29,8 @@ typedef struct hone__channel {
 } hone__channel;
 
 hone_status hone__channel_open(hone__channel *channel, const char *const *argv, const char *cwd, hone_error *err);
+/* The same with a function of ours in the child (process.h). */
+hone_status hone__channel_fork(hone__channel *channel, hone__process_body *body, void *context, hone_error *err);
 void hone__channel_close(hone__channel *channel);
 /* Queue one line (without the newline) and write what the pipe takes. */
 hone_status hone__channel_send(hone__channel *channel, const char *line);
@@ -82,6 +84,7 @@ struct hone__bench {
     bool can_compare;
     bool ever_result;
     uint32_t parallel;           /* compiles at a time; 0: one request at a time */
+    uint32_t measures;           /* measurements at a time, beside them: equal devices, at least 1 */
     char *prepare;               /* body without the braces */
     double reference_s;          /* what prepare may take besides compiling */
     uint64_t next_request;

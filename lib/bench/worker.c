@@ -6,7 +6,7 @@
 #include "device.h"
 #include "file.h"
 #include "hash.h"
-#include "worker_internal.h"
+#include "gpu_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,7 +18,7 @@
 
 /* ---- replies ---- */
 
-static void write_line(hone__worker *worker, hone__buf *line) {
+void hone__worker_line(hone__worker *worker, hone__buf *line) {
     hone__buf_char(line, '\n');
     size_t done = 0;
     while (line->status == HONE_OK && done < line->length) {
@@ -54,10 +54,10 @@ void hone__worker_refuse(hone__worker *worker, uint64_t id, const char *stage, c
     hone__buf_text(&line, ",\"message\":");
     hone__buf_json_string(&line, message);
     hone__buf_text(&line, "}}");
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
 }
 
-static void refuse_result(hone__worker *worker, uint64_t id, const char *stage, const hone__measurement *result, int64_t handle) {
+void hone__worker_refuse_result(hone__worker *worker, uint64_t id, const char *stage, const hone__measurement *result, int64_t handle) {
     hone__buf line;
     begin(&line, id, false);
     hone__buf_printf(&line, ",\"error\":{\"stage\":\"%s\",\"code\":\"%s\",\"message\":", stage, hone__outcome_name(result->outcome));
@@ -75,16 +75,20 @@ static void refuse_result(hone__worker *worker, uint64_t id, const char *stage, 
                          (unsigned long long)problem->output_bytes);
     }
     hone__buf_text(&line, "}}");
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
 }
 
 /* ---- hello ---- */
 
 static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
     const char *name = hone__json_string(request, "device");
+    if (hone__device_is_cuda(name)) {
+        hone__gpu_hello(worker, id, name, cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "peaks")));
+        return;
+    }
     if (name != NULL && strcmp(name, "cpu") != 0) {
         char text[200];
-        (void)snprintf(text, sizeof text, "the built-in evaluator tunes on device \"cpu\"; \"%.60s\" needs an evaluator of its own", name);
+        (void)snprintf(text, sizeof text, "the built-in evaluator tunes on devices \"cpu\" and \"cuda:N\"; \"%.60s\" needs an evaluator of its own", name);
         hone__worker_refuse(worker, id, "hello", "no_device", text);
         return;
     }
@@ -107,7 +111,7 @@ static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
     hone__buf_json_double(&line, worker->peak_gbps > 0.0 ? worker->peak_gbps : strtod("nan", NULL));
     number(&line, "gflops", worker->peak_gflops > 0.0 ? worker->peak_gflops : strtod("nan", NULL));
     hone__buf_text(&line, "}}");
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
     cJSON_Delete(json);
 }
 
@@ -119,20 +123,6 @@ static hone__build *free_build(hone__worker *worker) {
             return &worker->build[i];
     }
     return NULL;
-}
-
-static void start_compile(hone__worker *worker, hone__build *build, uint64_t id, const cJSON *request) {
-    hone_error err = {0};
-    if (!worker->problem.ready) {
-        hone__worker_refuse(worker, id, "compile", "bad_request", "nothing is prepared");
-        return;
-    }
-    build->request = id;
-    if (hone__build_start(worker, build, "kernel.c", cJSON_GetObjectItemCaseSensitive(request, "defines"),
-                          cJSON_GetObjectItemCaseSensitive(request, "options"), &err) != HONE_OK) {
-        build->active = false;
-        hone__worker_refuse(worker, id, "compile", "evaluator_error", err.message);
-    }
 }
 
 static hone__module *new_module(hone__worker *worker) {
@@ -149,12 +139,79 @@ static hone__module *new_module(hone__worker *worker) {
     return module;
 }
 
+static void answer_compile(hone__worker *worker, uint64_t id, double ms, const hone__module *module) {
+    hone__buf line;
+    begin(&line, id, true);
+    hone__buf_printf(&line, ",\"handle\":%lld", (long long)(worker->handle_base + (int64_t)(module - worker->module)));
+    number(&line, "compile_ms", ms);
+    hone__buf_printf(&line, ",\"resources\":{\"object_bytes\":%llu}}", (unsigned long long)module->bytes);
+    hone__worker_line(worker, &line);
+}
+
+/* What no device can launch is not compiled; what only the launch tells apart is compiled once. */
+static void start_gpu_compile(hone__worker *worker, hone__build *build, uint64_t id, const cJSON *request) {
+    const hone__problem *problem = &worker->problem;
+    const cJSON *defines = cJSON_GetObjectItemCaseSensitive(request, "defines"), *options = cJSON_GetObjectItemCaseSensitive(request, "options");
+    hone__measurement refused = {.outcome = HONE_OUTCOME_RESOURCES};
+    hone__gpu_launch launch;
+    uint64_t key[2];
+    hone_error err = {0};
+    if (!hone__gpu_launch_read(cJSON_GetObjectItemCaseSensitive(request, "launch"), &launch)) {
+        hone__worker_refuse(worker, id, "compile", "bad_request", "launch needs grid and block, 1 to 3 integers from 1 each");
+        return;
+    }
+    if (!hone__gpu_launch_fits(&worker->gpus->limits, &launch, refused.reason, sizeof refused.reason)) {
+        hone__worker_refuse_result(worker, id, "compile", &refused, -1);
+        return;
+    }
+    hone__gpu_source_key(problem->source, defines, options, key);
+    for (uint32_t i = 0; i < worker->module_count && key[0] != 0; i++) {
+        if (memcmp(worker->module[i].source_key, key, sizeof key) != 0)
+            continue;
+        hone__module *module = new_module(worker);
+        if (module == NULL)
+            break;
+        *module = worker->module[i];
+        module->launch = launch;
+        module->failed = false; /* with another launch it may run */
+        module->answer = NULL;
+        answer_compile(worker, id, 0.0, module);
+        return;
+    }
+    hone_status status = hone__gpu_build_start(worker, build, problem->source, problem->source_path, problem->include_dir, problem->entry, defines,
+                                               options, &err);
+    build->launch = launch;
+    memcpy(build->source_key, key, sizeof key);
+    if (status != HONE_OK) {
+        build->active = false;
+        hone__worker_refuse(worker, id, "compile", status == HONE_E_ARG ? "compile_error" : "evaluator_error", err.message);
+    }
+}
+
+static void start_compile(hone__worker *worker, hone__build *build, uint64_t id, const cJSON *request) {
+    hone_error err = {0};
+    if (!worker->problem.ready) {
+        hone__worker_refuse(worker, id, "compile", "bad_request", "nothing is prepared");
+        return;
+    }
+    build->request = id;
+    if (worker->gpus != NULL) {
+        start_gpu_compile(worker, build, id, request);
+        return;
+    }
+    if (hone__build_start(worker, build, "kernel.c", cJSON_GetObjectItemCaseSensitive(request, "defines"),
+                          cJSON_GetObjectItemCaseSensitive(request, "options"), &err) != HONE_OK) {
+        build->active = false;
+        hone__worker_refuse(worker, id, "compile", "evaluator_error", err.message);
+    }
+}
+
 static void finish_compile(hone__worker *worker, hone__build *build) {
     hone_error err = {0};
     if (build->outcome != HONE_OUTCOME_OK) {
         hone__measurement result = {.outcome = build->outcome};
         (void)snprintf(result.reason, sizeof result.reason, "%s", build->reason);
-        refuse_result(worker, build->request, "compile", &result, -1);
+        hone__worker_refuse_result(worker, build->request, "compile", &result, -1);
         return;
     }
     char *code = NULL;
@@ -172,12 +229,9 @@ static void finish_compile(hone__worker *worker, hone__build *build) {
     memcpy(module->hash, &hash, sizeof hash);
     memcpy(module->object, build->object, sizeof module->object);
     module->bytes = bytes;
-    hone__buf line;
-    begin(&line, build->request, true);
-    hone__buf_printf(&line, ",\"handle\":%lld", (long long)(worker->handle_base + (int64_t)worker->module_count - 1));
-    number(&line, "compile_ms", build->ms);
-    hone__buf_printf(&line, ",\"resources\":{\"object_bytes\":%zu}}", bytes);
-    write_line(worker, &line);
+    module->launch = build->launch;
+    memcpy(module->source_key, build->source_key, sizeof module->source_key);
+    answer_compile(worker, build->request, build->ms, module);
 }
 
 /* ---- measure and compare ---- */
@@ -212,9 +266,14 @@ static void do_measure(hone__worker *worker, uint64_t id, const cJSON *request) 
     }
     for (uint32_t i = 0; i < worker->module_count; i++) {
         const hone__module *other = &worker->module[i];
-        if (!other->failed || memcmp(other->hash, module->hash, sizeof other->hash) != 0)
+        if (!other->failed || memcmp(other->hash, module->hash, sizeof other->hash) != 0 ||
+            memcmp(&other->launch, &module->launch, sizeof other->launch) != 0)
             continue;
-        refuse_result(worker, id, "run", &other->failure, -1); /* the very same machine code has failed before */
+        hone__worker_refuse_result(worker, id, "run", &other->failure, -1); /* the very same machine code has failed before */
+        return;
+    }
+    if (worker->gpus != NULL) {
+        hone__gpu_measure(worker, id, index, request);
         return;
     }
     hone__trial *trial = &worker->trial;
@@ -250,6 +309,10 @@ static void do_compare(hone__worker *worker, uint64_t id, const cJSON *request) 
         hone__worker_refuse(worker, id, "compare", "bad_request", "no handles");
         return;
     }
+    if (worker->gpus != NULL) {
+        hone__gpu_compare(worker, id, request, trial->handle, trial->count);
+        return;
+    }
     trial->run_s = worker->problem.run_s * trial->count + trial->budget_ms * 2e-3;
     start_trial(worker, trial, "compare");
 }
@@ -270,7 +333,7 @@ static void answer_measure(hone__worker *worker, const hone__trial *trial, hone_
                        result->outcome == HONE_OUTCOME_LAUNCH_ERROR;
         worker->module[trial->handle[0]].failed = lasting;
         worker->module[trial->handle[0]].failure = *result;
-        refuse_result(worker, trial->request, "run", result, -1);
+        hone__worker_refuse_result(worker, trial->request, "run", result, -1);
         return;
     }
     hone__buf line;
@@ -285,7 +348,7 @@ static void answer_measure(hone__worker *worker, const hone__trial *trial, hone_
     number(&line, "mad_ns", result->mad_ns);
     hone__buf_printf(&line, ",\"samples\":%u},\"resources\":{\"object_bytes\":%llu}}", result->samples,
                      (unsigned long long)worker->module[trial->handle[0]].bytes);
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
 }
 
 static void answer_compare(hone__worker *worker, const hone__trial *trial, hone__measurement *result) {
@@ -296,7 +359,7 @@ static void answer_compare(hone__worker *worker, const hone__trial *trial, hone_
     if (result->outcome != HONE_OUTCOME_OK) {
         int32_t subject = slate->subject;
         int64_t handle = subject >= 0 && subject < (int32_t)trial->count ? worker->handle_base + (int64_t)trial->handle[subject] : -1;
-        refuse_result(worker, trial->request, "compare", result, handle);
+        hone__worker_refuse_result(worker, trial->request, "compare", result, handle);
         return;
     }
     hone__buf line;
@@ -311,7 +374,7 @@ static void answer_compare(hone__worker *worker, const hone__trial *trial, hone_
         hone__buf_char(&line, ']');
     }
     hone__buf_text(&line, "]}");
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
 }
 
 static void finish_trial(hone__worker *worker) {
@@ -336,8 +399,10 @@ void hone__worker_forget(hone__worker *worker) {
             hone__build_kill(&worker->build[i]);
         }
     }
-    for (uint32_t i = 0; i < worker->module_count; i++)
+    for (uint32_t i = 0; i < worker->module_count; i++) {
         (void)unlink(worker->module[i].object);
+        hone__free(worker->module[i].answer);
+    }
     worker->handle_base += worker->module_count;
     worker->module_count = 0;
     hone__problem_clear(&worker->problem);
@@ -346,9 +411,13 @@ void hone__worker_forget(hone__worker *worker) {
 static void do_prepare(hone__worker *worker, uint64_t id, const cJSON *request) {
     hone_error err = {0};
     char code[32] = "bad_request";
+    if (worker->gpus != NULL) {
+        hone__gpu_prepare(worker, id, request);
+        return;
+    }
     hone__worker_forget(worker);
     double reference_ms = 0.0;
-    hone_status status = hone__problem_read(&worker->problem, request, &err);
+    hone_status status = hone__problem_read(&worker->problem, request, "c", &err);
     if (status == HONE_OK)
         status = hone__source_write(worker, "kernel.c", &worker->problem, worker->problem.source, worker->problem.source_path,
                                     worker->problem.entry, &err);
@@ -368,7 +437,7 @@ static void do_prepare(hone__worker *worker, uint64_t id, const cJSON *request) 
     hone__buf_printf(&line, ",\"reference\":%s", worker->problem.has_reference ? "true" : "false");
     number(&line, "reference_ms", reference_ms);
     hone__buf_char(&line, '}');
-    write_line(worker, &line);
+    hone__worker_line(worker, &line);
 }
 
 /* ---- the loop ---- */
@@ -386,16 +455,23 @@ static void do_serial(hone__worker *worker, uint64_t id, const char *op, const c
         hone__buf line;
         begin(&line, id, true);
         hone__buf_char(&line, '}');
-        write_line(worker, &line);
+        hone__worker_line(worker, &line);
         worker->finished = true;
     } else {
         hone__worker_refuse(worker, id, "request", "unsupported", "unknown op");
     }
 }
 
+/* Must a request wait for measurements in work?  Several GPUs measure side by side; everything else is done alone. */
+static bool must_wait(const hone__worker *worker, const char *op) {
+    if (worker->gpus != NULL)
+        return hone__gpu_busy(worker, strcmp(op, "measure") == 0);
+    return worker->trial.active;
+}
+
 /* Begin what can begin: compiles overtake measurements, nothing overtakes a prepare. */
 static void dispatch(hone__worker *worker) {
-    bool serial_waits = worker->trial.active;
+    bool serial_waits = false;
     cJSON *request = worker->inbox->child;
     while (request != NULL && !worker->finished) {
         cJSON *next = request->next;
@@ -410,10 +486,9 @@ static void dispatch(hone__worker *worker) {
             taken = build != NULL;
             if (taken)
                 start_compile(worker, build, (uint64_t)id, request);
-        } else if (!serial_waits) {
+        } else if (!serial_waits && !must_wait(worker, op)) {
             taken = true;
             do_serial(worker, (uint64_t)id, op, request);
-            serial_waits = worker->trial.active;
         } else {
             serial_waits = true;
         }
@@ -471,7 +546,7 @@ static void read_requests(hone__worker *worker) {
 }
 
 static void wait_for_something(hone__worker *worker) {
-    struct pollfd fds[3 + 2 * HONE_WORKER_JOBS_MAX];
+    struct pollfd fds[3 + 2 * HONE_WORKER_JOBS_MAX + 2 * HONE_GPUS_MAX];
     nfds_t count = 0;
     int timeout_ms = -1;
     fds[count++] = (struct pollfd){.fd = worker->in_fd, .events = POLLIN};
@@ -480,6 +555,12 @@ static void wait_for_something(hone__worker *worker) {
         fds[count++] = (struct pollfd){.fd = worker->trial.text_fd, .events = POLLIN};
         timeout_ms = 50;
     }
+    int gpu_fd[2 * HONE_GPUS_MAX];
+    uint32_t gpu_fds = hone__gpu_fds(worker, gpu_fd, 2 * HONE_GPUS_MAX);
+    for (uint32_t i = 0; i < gpu_fds; i++)
+        fds[count++] = (struct pollfd){.fd = gpu_fd[i], .events = POLLIN};
+    if (worker->gpus != NULL && hone__gpu_busy(worker, false))
+        timeout_ms = 50;
     for (uint32_t i = 0; i < HONE_WORKER_JOBS_MAX; i++) {
         const hone__build *build = &worker->build[i];
         if (!build->active)
@@ -502,6 +583,8 @@ static void run(hone__worker *worker) {
         }
         if (worker->trial.active && hone__trial_step(&worker->trial, &worker->problem))
             finish_trial(worker);
+        if (worker->gpus != NULL)
+            hone__gpu_step(worker);
         dispatch(worker);
     }
 }
@@ -531,6 +614,7 @@ int hone_worker_main(int argc, char **argv) {
     hone__worker_cores_choose(&worker); /* after the device: it narrows the cores that this process sees */
     run(&worker);
     hone__trial_end(&worker.trial);
+    hone__gpu_end(&worker);
     hone__worker_forget(&worker);
     hone__worker_dir_remove(worker.dir);
     hone__buf_free(&worker.in);

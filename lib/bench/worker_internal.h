@@ -6,6 +6,7 @@
 #include "json.h"
 #include "limit.h"
 #include "process.h"
+#include "stats.h"
 #include "trial.h"
 
 #include <signal.h>
@@ -82,7 +83,14 @@ typedef struct hone__problem {
     bool has_reference;
     double rtol, atol, compile_s, run_s;
     uint64_t memory_bytes, output_bytes;
+    uint64_t seed;
 } hone__problem;
+
+/* ---- a launch on a GPU ---- */
+typedef struct hone__gpu_launch {
+    uint32_t grid[3], block[3], cluster[3]; /* 1 where the request has fewer; cluster[0] 0: none */
+    uint32_t shared_bytes;                  /* dynamic */
+} hone__gpu_launch;
 
 /* ---- a compile ---- */
 typedef struct hone__build {
@@ -98,6 +106,9 @@ typedef struct hone__build {
     hone__outcome outcome;
     double ms;
     char reason[HONE_LIMIT_REASON_BYTES];
+    /* on a GPU */
+    hone__gpu_launch launch;
+    uint64_t source_key[2];    /* what the code depends on: equal keys are compiled once */
 } hone__build;
 
 typedef struct hone__module {
@@ -106,6 +117,10 @@ typedef struct hone__module {
     uint64_t bytes;
     bool failed;               /* equal code has failed before: not run again */
     hone__measurement failure;
+    /* on a GPU */
+    hone__gpu_launch launch;
+    uint64_t source_key[2];
+    char *answer;              /* of its measurement, for configs of equal code and launch; NULL: not measured yet */
 } hone__module;
 
 /* ---- a run in a child ---- */
@@ -171,6 +186,7 @@ typedef struct hone__worker {
     struct hone_device *device;
     double peak_gbps, peak_gflops;
     bool peaks_known;
+    struct hone__gpu_set *gpus; /* NULL: tunes on the CPU */
 } hone__worker;
 
 typedef void hone__launch_fn(void *const *args);
@@ -187,7 +203,8 @@ pid_t hone__fork_contained(bool *own_namespace);
 void hone__deny_processes(void);
 
 /* worker_problem.c */
-hone_status hone__problem_read(hone__problem *problem, const cJSON *request, hone_error *err);
+/* For language "c" buffers are mapped and inputs filled; for "cuda" arguments are only described. */
+hone_status hone__problem_read(hone__problem *problem, const cJSON *request, const char *language, hone_error *err);
 void hone__problem_clear(hone__problem *problem);
 
 /* worker_compile.c */
@@ -209,9 +226,20 @@ void hone__trial_end(hone__trial *trial);  /* kill and free */
 /* worker_timing.c: in the child. */
 void hone__trial_child(hone__worker *worker, hone__trial *trial);
 void hone__stage_set(hone__slate *slate, hone__stage stage);
+const char *hone__stage_name(int32_t stage);
+
+/* worker_sampling.c */
+/* Clearly slower than the incumbent (0: there is none); `low` is the lower end of the median's interval, 0 when unknown. */
+bool hone__sampling_hopeless(const double *sample, uint32_t count, double low, double incumbent);
+/* Known as precisely as wanted. */
+bool hone__sampling_enough(const hone__summary *summary, uint32_t count, double precision, double incumbent);
 
 /* worker.c */
+/* Write a line to the client and free it. */
+void hone__worker_line(hone__worker *worker, hone__buf *line);
 void hone__worker_refuse(hone__worker *worker, uint64_t id, const char *stage, const char *code, const char *message);
+/* The same with a measurement's outcome, reason and limits; handle -1: no config to name. */
+void hone__worker_refuse_result(hone__worker *worker, uint64_t id, const char *stage, const hone__measurement *result, int64_t handle);
 void hone__worker_forget(hone__worker *worker);
 
 /* worker_reference.c: compile and run the reference, keep its outputs. */

@@ -45,8 +45,14 @@ static hone_status read_shape(hone__worker_arg *arg, const cJSON *item, uint64_t
     return arg->rank > 0 ? HONE_OK : bad(err, "a buffer needs a shape", arg->name);
 }
 
-static hone_status read_buffer(hone__worker_arg *arg, const cJSON *item, bool has_reference, uint64_t bytes_max, hone_error *err) {
-    HONE_TRY(read_shape(arg, item, bytes_max, err));
+/* What all parts of reading arguments want to know. */
+typedef struct reading {
+    bool has_reference, on_host;
+    uint64_t bytes_max;
+} reading;
+
+static hone_status read_buffer(hone__worker_arg *arg, const cJSON *item, const reading *how, hone_error *err) {
+    HONE_TRY(read_shape(arg, item, how->bytes_max, err));
     HONE_TRY(read_fill(arg, item, err));
     const char *access = hone__json_string(item, "access");
     access = access != NULL ? access : "in";
@@ -59,13 +65,15 @@ static hone_status read_buffer(hone__worker_arg *arg, const cJSON *item, bool ha
     if (aligned == 0 || (aligned & (aligned - 1)) != 0)
         return bad(err, "align is no power of two from 1 to 4096", arg->name);
     size_t bytes = arg->count * hone__element_bytes(arg->element);
+    if (!how->on_host)
+        return HONE_OK;
     if (!hone__arena_map(&arg->work, bytes, aligned, false) || (arg->in && arg->out && !hone__arena_map(&arg->pristine, bytes, aligned, false)) ||
-        (arg->out && has_reference && !hone__arena_map(&arg->reference, bytes, aligned, true)))
+        (arg->out && how->has_reference && !hone__arena_map(&arg->reference, bytes, aligned, true)))
         return hone__fail(err, HONE_E_NOMEM, "worker", "prepare: no memory for buffer %s of %zu bytes", arg->name, bytes);
     return HONE_OK;
 }
 
-static hone_status read_arg(hone__worker_arg *arg, const cJSON *item, bool has_reference, uint64_t bytes_max, hone_error *err) {
+static hone_status read_arg(hone__worker_arg *arg, const cJSON *item, const reading *how, hone_error *err) {
     const char *name = hone__json_string(item, "name");
     const char *kind = hone__json_string(item, "kind");
     const char *dtype = hone__json_string(item, "dtype");
@@ -77,7 +85,7 @@ static hone_status read_arg(hone__worker_arg *arg, const cJSON *item, bool has_r
         return bad(err, "unknown dtype", arg->name);
     arg->is_buffer = strcmp(kind, "buffer") == 0;
     if (arg->is_buffer)
-        return read_buffer(arg, item, has_reference, bytes_max, err);
+        return read_buffer(arg, item, how, err);
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, "value");
     if (strcmp(kind, "scalar") != 0 || !cJSON_IsNumber(value))
         return bad(err, "kind is neither buffer nor scalar, or a scalar has no number as value", arg->name);
@@ -105,7 +113,7 @@ static double limit_from(const cJSON *limits, const char *name, double fallback,
     return isfinite(value) && value > 0.0 ? (value < max ? value : max) : fallback;
 }
 
-static hone_status read_args(hone__problem *problem, const cJSON *request, hone_error *err) {
+static hone_status read_args(hone__problem *problem, const cJSON *request, bool on_host, hone_error *err) {
     const cJSON *args = cJSON_GetObjectItemCaseSensitive(request, "args");
     int count = cJSON_GetArraySize(args);
     if (count < 1 || count > (int)HONE_LIMIT_ARGS)
@@ -115,11 +123,11 @@ static hone_status read_args(hone__problem *problem, const cJSON *request, hone_
         return hone__fail(err, HONE_E_NOMEM, "worker", "no memory for arguments");
     long pages = sysconf(_SC_PHYS_PAGES);
     long page = sysconf(_SC_PAGESIZE);
-    uint64_t left = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 10 * 8 : UINT64_MAX / 4;
+    uint64_t left = !on_host ? UINT64_MAX / 4 : pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 10 * 8 : UINT64_MAX / 4;
     const cJSON *item;
     cJSON_ArrayForEach(item, args) {
         hone__worker_arg *arg = &problem->arg[problem->arg_count++];
-        HONE_TRY(read_arg(arg, item, problem->has_reference, left, err));
+        HONE_TRY(read_arg(arg, item, &(reading){problem->has_reference, on_host, left}, err));
         uint64_t used = arg->work.bytes + arg->pristine.bytes + arg->reference.bytes;
         if (used > left)
             return hone__fail(err, HONE_E_LIMIT, "worker", "prepare: the buffers do not fit into this machine's memory");
@@ -133,15 +141,16 @@ static bool is_identifier(const char *text) {
            text[0] != '\0' && (text[0] < '0' || text[0] > '9');
 }
 
-hone_status hone__problem_read(hone__problem *problem, const cJSON *request, hone_error *err) {
+hone_status hone__problem_read(hone__problem *problem, const cJSON *request, const char *wanted, hone_error *err) {
     const cJSON *kernel = cJSON_GetObjectItemCaseSensitive(request, "kernel");
     const cJSON *limits = cJSON_GetObjectItemCaseSensitive(request, "limits");
     const cJSON *tolerance = cJSON_GetObjectItemCaseSensitive(request, "tolerance");
     const char *language = hone__json_string(kernel, "language");
     const char *source = hone__json_string(kernel, "source");
     const char *entry = hone__json_string(kernel, "entry");
-    if (language == NULL || strcmp(language, "c") != 0)
-        return hone__fail(err, HONE_E_UNSUPPORTED, "worker", "the built-in evaluator compiles language \"c\", not \"%.32s\"",
+    bool on_host = strcmp(wanted, "c") == 0;
+    if (language == NULL || strcmp(language, wanted) != 0)
+        return hone__fail(err, HONE_E_UNSUPPORTED, "worker", "the built-in evaluator compiles language \"%s\" on this device, not \"%.32s\"", wanted,
                           language != NULL ? language : "");
     if (source == NULL || !is_identifier(entry))
         return bad(err, "needs source and an entry that is a C identifier", "kernel");
@@ -162,9 +171,11 @@ hone_status hone__problem_read(hone__problem *problem, const cJSON *request, hon
     problem->has_reference = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(request, "reference"));
     if (problem->source == NULL || problem->entry == NULL)
         return hone__fail(err, HONE_E_NOMEM, "worker", "no memory for the kernel");
-    HONE_TRY(read_args(problem, request, err));
+    HONE_TRY(read_args(problem, request, on_host, err));
     double seed = hone__json_number(request, "seed", 1.0);
-    fill_inputs(problem, seed >= 0.0 && seed < 1.8e19 ? (uint64_t)seed : 1);
+    problem->seed = seed >= 0.0 && seed < 1.8e19 ? (uint64_t)seed : 1;
+    if (on_host)
+        fill_inputs(problem, problem->seed);
     problem->ready = true;
     return HONE_OK;
 }

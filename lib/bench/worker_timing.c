@@ -2,7 +2,6 @@
  * leaves is what stands on the slate. */
 #define _GNU_SOURCE
 #include "clock.h"
-#include "stats.h"
 #include "worker_internal.h"
 
 #include <dlfcn.h>
@@ -16,8 +15,6 @@
 
 #define SAMPLE_NS_MIN 50000.0    /* shorter runs are timed in batches: two clock reads of some 25 ns stay below 1 in 500 */
 #define BATCH_BELOW_NS 20000.0
-#define ABANDON_EARLY 1.5        /* the fastest of the first three samples against the incumbent */
-#define ABANDON_SURE 1.15        /* the lower end of the interval against the incumbent */
 
 static hone__slate *fault_slate; /* for the signal handler */
 static uint64_t page_size;
@@ -194,16 +191,6 @@ static uint32_t choose_batch(hone__launch_fn *launch, void **args, double *estim
     return batch;
 }
 
-static bool clearly_slower(const double *sample, uint32_t count, double low, double incumbent) {
-    if (!(incumbent > 0.0))
-        return false;
-    double least = sample[0];
-    for (uint32_t i = 1; i < count; i++)
-        least = sample[i] < least ? sample[i] : least;
-    return (count >= 3 && least > ABANDON_EARLY * incumbent) || least > 4.0 * incumbent ||
-           (count >= 6 && low > ABANDON_SURE * incumbent);
-}
-
 /* Sample until the interval is narrow enough, the budget is spent, or the config is clearly slower than the incumbent. */
 static void time_kernel(hone__trial *trial, hone__launch_fn *launch, void **args) {
     static double scratch[HONE_LIMIT_SAMPLES];
@@ -221,7 +208,7 @@ static void time_kernel(hone__trial *trial, hone__launch_fn *launch, void **args
     hone__outcome outcome = HONE_OUTCOME_OK;
     if (estimate > budget_ns || (trial->incumbent_ns > 0.0 && estimate > 4.0 * trial->incumbent_ns))
         slate->sample[count++] = estimate; /* one more run would not fit, or is not worth it: the warm run is the sample */
-    if (count > 0 && clearly_slower(slate->sample, count, 0.0, trial->incumbent_ns))
+    if (count > 0 && hone__sampling_hopeless(slate->sample, count, 0.0, trial->incumbent_ns))
         outcome = HONE_OUTCOME_SLOW;
     while (outcome == HONE_OUTCOME_OK && count < HONE_LIMIT_SAMPLES) {
         double elapsed = (double)(hone__clock_ns() - start);
@@ -232,13 +219,11 @@ static void time_kernel(hone__trial *trial, hone__launch_fn *launch, void **args
             continue;
         memcpy(scratch, slate->sample, count * sizeof scratch[0]);
         summary = hone__stats_summary(scratch, count, 0.95);
-        if (clearly_slower(slate->sample, count, summary.low, trial->incumbent_ns)) {
+        if (hone__sampling_hopeless(slate->sample, count, summary.low, trial->incumbent_ns)) {
             outcome = HONE_OUTCOME_SLOW;
             break;
         }
-        /* What is certainly slower than the incumbent need not be known as well as what may replace it. */
-        double behind = trial->incumbent_ns > 0.0 && summary.low > trial->incumbent_ns ? summary.low / trial->incumbent_ns - 1.0 : 0.0;
-        if (count >= 8 && 0.5 * (summary.high - summary.low) <= (trial->precision + 0.25 * behind) * summary.median)
+        if (hone__sampling_enough(&summary, count, trial->precision, trial->incumbent_ns))
             break;
         next_look = count < 12 ? count + 1 : count + count / 6;
     }

@@ -179,7 +179,7 @@ static void drain(hone__trial *trial) {
     }
 }
 
-static const char *stage_name(int32_t stage) {
+const char *hone__stage_name(int32_t stage) {
     static const char *const names[] = {"starting",        "setting up", "loading", "the first run", "comparing with the reference",
                                         "the timed runs", "the last run", "done"};
     return stage >= 0 && stage <= HONE_STAGE_DONE ? names[stage] : "an unknown stage";
@@ -240,7 +240,7 @@ static void judge_signal(hone__trial *trial, const hone__problem *problem, int n
         conclude(trial, HONE_OUTCOME_RESOURCES, "the kernel reached its memory limit of %llu bytes (signal %d, %s)",
                  (unsigned long long)problem->memory_bytes, number, strsignal(number));
     else
-        conclude(trial, HONE_OUTCOME_CRASH, "killed by signal %d (%s) in %s%s", number, strsignal(number), stage_name(slate->stage), where);
+        conclude(trial, HONE_OUTCOME_CRASH, "killed by signal %d (%s) in %s%s", number, strsignal(number), hone__stage_name(slate->stage), where);
 }
 
 static void judge_end(hone__trial *trial, const hone__problem *problem) {
@@ -248,11 +248,11 @@ static void judge_end(hone__trial *trial, const hone__problem *problem) {
     int status = slate->wait_status;
     drain(trial);
     if (!slate->ended)
-        conclude(trial, HONE_OUTCOME_CRASH, "the process of the run was killed from outside in %s", stage_name(slate->stage));
+        conclude(trial, HONE_OUTCOME_CRASH, "the process of the run was killed from outside in %s", hone__stage_name(slate->stage));
     else if (WIFSIGNALED(status))
         judge_signal(trial, problem, WTERMSIG(status));
     else if (slate->stage != HONE_STAGE_DONE || (unsigned)slate->result.outcome >= HONE_OUTCOME_COUNT)
-        conclude(trial, HONE_OUTCOME_CRASH, "the kernel called exit (status %d) in %s", WEXITSTATUS(status), stage_name(slate->stage));
+        conclude(trial, HONE_OUTCOME_CRASH, "the kernel called exit (status %d) in %s", WEXITSTATUS(status), hone__stage_name(slate->stage));
     slate->result.reason[sizeof slate->result.reason - 1] = '\0';
 }
 
@@ -284,7 +284,7 @@ bool hone__trial_step(hone__trial *trial, const hone__problem *problem) {
         conclude(trial, HONE_OUTCOME_TIMEOUT, "ended after %.3g s in its first run, more than 200 times the best config's time",
                  (double)(now - since) * 1e-9);
     else
-        conclude(trial, HONE_OUTCOME_TIMEOUT, "hung or too slow: ended after its limit of %.3g s in %s", trial->run_s, stage_name(stage));
+        conclude(trial, HONE_OUTCOME_TIMEOUT, "hung or too slow: ended after its limit of %.3g s in %s", trial->run_s, hone__stage_name(stage));
     return true;
 }
 

@@ -4,13 +4,24 @@
 
 #include <string.h>
 
+void hone__answer_clear(hone_answer *answer) {
+    if (answer->has_source)
+        hone__entry_clear(&answer->source);
+    answer->has_source = false;
+    for (uint32_t i = 0; i < answer->note_count; i++)
+        hone__free(answer->note[i].name);
+    hone__free(answer->note);
+    hone__free(answer->device);
+    hone__free(answer->layer);
+    answer->note = NULL;
+    answer->note_count = 0;
+    answer->device = answer->layer = NULL;
+}
+
 void hone_answer_free(hone_answer *answer) {
     if (answer == NULL)
         return;
-    if (answer->has_source)
-        hone__entry_clear(&answer->source);
-    hone__free(answer->device);
-    hone__free(answer->layer);
+    hone__answer_clear(answer);
     hone__free(answer);
 }
 
@@ -131,6 +142,19 @@ static bool measured_here(const hone_answer *answer) {
     return same;
 }
 
+static void layers(hone__buf *buf, const hone_answer *answer) {
+    hone__buf_text(buf, ",\"layers\":[");
+    for (uint32_t i = 0; i < answer->note_count; i++) {
+        const hone__layer_note *note = &answer->note[i];
+        hone__buf_text(buf, i > 0 ? ",{\"layer\":" : "{\"layer\":");
+        hone__buf_json_string(buf, note->name);
+        hone__buf_printf(buf, ",\"answered\":%s,\"reason\":", note->answered ? "true" : "false");
+        hone__buf_json_string(buf, note->reason);
+        hone__buf_char(buf, '}');
+    }
+    hone__buf_char(buf, ']');
+}
+
 void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
     static const char *const tiers[] = {"exact", "near_shape", "near_device"};
     hone__buf_printf(buf, "{\"match\":\"%s\",\"key\":", hone_match_name(answer->match));
@@ -146,11 +170,13 @@ void hone__answer_print(hone__buf *buf, const hone_answer *answer) {
         hone__buf_text(buf, ",\"time_ms\":null,\"low_ms\":null,\"high_ms\":null,\"samples\":0,\"default_ms\":null");
     number(buf, "distance", answer->distance);
     string(buf, "layer", answer->layer);
+    layers(buf, answer);
     provenance(buf, answer);
     if (answer->has_source && !measured_here(answer))
         from(buf, answer);
     else
         hone__buf_text(buf, ",\"from\":null");
+    string(buf, "changed", answer->changed);
     hone__buf_text(buf, ",\"why\":[");
     bool first = true;
     for (int tier = 0; tier < 3 && tier + 1 < (int)answer->match; tier++) {

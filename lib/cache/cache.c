@@ -1,6 +1,8 @@
 /* cache.c: opening and closing, entries, kernels, failures and notes. */
 #include "alloc.h"
 #include "clock.h"
+#include "options.h"
+#include "site.h"
 #include "slot.h"
 #include "status.h"
 #include "store.h"
@@ -11,24 +13,6 @@
 enum { NOTE_BYTES = 4096 };
 
 /* ---- open and close ---- */
-
-static hone_status read_options(hone_cache_options *out, const hone_cache_options *options, hone_error *err) {
-    *out = (hone_cache_options)HONE_CACHE_OPTIONS_INIT;
-    if (options == NULL)
-        return HONE_OK;
-    size_t known = sizeof *out, given = options->struct_size;
-    if (given < sizeof options->struct_size)
-        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_options.struct_size is not set; use HONE_CACHE_OPTIONS_INIT");
-    const unsigned char *bytes = (const unsigned char *)options;
-    for (size_t i = known; i < given; i++) {
-        if (bytes[i] != 0)
-            return hone__fail(err, HONE_E_UNSUPPORTED, "cache", "hone_cache_options has members that this version (%s) does not know",
-                              HONE_VERSION_STRING);
-    }
-    memcpy(out, options, given < known ? given : known);
-    out->struct_size = sizeof *out;
-    return HONE_OK;
-}
 
 static uint64_t make_token(const void *handle) {
     struct {
@@ -44,8 +28,10 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     if (out == NULL)
         return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_open: out is NULL");
     *out = NULL;
-    hone_cache_options o;
-    HONE_TRY(read_options(&o, options, err));
+    hone_cache_options o = HONE_CACHE_OPTIONS_INIT;
+    HONE_TRY(hone__options_read(&o, sizeof o, options, "hone_cache_options", err));
+    if (o.recheck > HONE_RECHECK_IGNORE)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_options.recheck is %u; it is one of hone_recheck", o.recheck);
     char *chosen = NULL, *resolved = NULL;
     if (path == NULL)
         HONE_TRY(hone__cache_default_path(&chosen, err));
@@ -67,7 +53,22 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     cache->read_only = o.read_only != 0;
     cache->wait_ms = o.writer_wait_ms == 0 ? HONE_CACHE_WAIT_MS : o.writer_wait_ms;
     cache->token = make_token(cache);
+    cache->recheck = (hone_recheck)o.recheck;
+    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
     *out = cache;
+    return HONE_OK;
+}
+
+hone_status hone_cache_new(hone_cache **out, hone_error *err) {
+    if (out == NULL)
+        return hone__fail(err, HONE_E_ARG, "cache", "hone_cache_new: out is NULL");
+    hone_cache *cache = *out = hone__alloc(sizeof *cache);
+    if (cache == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "cache", "no memory for a cache");
+    cache->pid = getpid();
+    cache->read_only = true;
+    cache->token = make_token(cache);
+    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
     return HONE_OK;
 }
 
@@ -81,35 +82,47 @@ static hone_status nothing(hone__txn *txn, void *user, hone_error *err) {
 void hone_cache_close(hone_cache *cache) {
     if (cache == NULL)
         return;
+    if (cache->pid == getpid()) {
+        hone__wanted *wanted = atomic_load(&cache->wanted);
+        (void)hone__cache_stop_wanting(cache, wanted == NULL ? 0 : wanted->stop_wait_ms);
+        while (cache->old_wanted != NULL) {
+            wanted = cache->old_wanted;
+            cache->old_wanted = wanted->next;
+            hone__wanted_leave(wanted);
+        }
+    }
+    hone__sites_free(cache);
     if (cache->pid == getpid()) { /* in a forked child the environment is the parent's: leave it alone */
         if (atomic_load(&cache->claims) > 0)
             hone__claims_drop_all(cache);
-        if (!cache->read_only && hone__counters_pending(cache->store))
+        if (cache->store != NULL && !cache->read_only && hone__counters_pending(cache->store))
             (void)hone__store_write(cache, nothing, NULL, NULL);
-        hone__store_release(cache->store);
+        if (cache->store != NULL)
+            hone__store_release(cache->store);
     }
+    for (uint32_t i = 0; i < cache->pack_count; i++)
+        hone__pack_close(cache->pack[i]);
+    hone__free(cache->pack);
+    (void)pthread_mutex_destroy(&cache->sites_mutex);
     hone__free(cache);
 }
 
 const char *hone_cache_path(const hone_cache *cache) {
-    return cache == NULL ? NULL : cache->store->path;
+    return cache == NULL ? NULL : cache->store == NULL ? "" : cache->store->path;
 }
 
 /* ---- entries ---- */
 
 typedef struct entry_call {
     const hone__key *key;
-    hone__entry *out;      /* get */
-    const hone__entry *in; /* put: as decoded from `encoded` */
-    hone__buf encoded;
-    bool replace;
+    hone__entry *out;
 } entry_call;
 
 static bool same_key(const hone__key *a, const hone__key *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out) {
     uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
     hone__slot_key slot = hone__entry_slot(key, bytes);
     MDB_val value;
@@ -123,7 +136,7 @@ static hone_status get_entry(hone__txn *txn, const hone__key *key, hone__entry *
 
 static hone_status get_fn(hone__txn *txn, void *user, hone_error *err) {
     entry_call *call = user;
-    hone_status status = get_entry(txn, call->key, call->out);
+    hone_status status = hone__txn_entry(txn, call->key, call->out);
     if (status == HONE_E_NOTFOUND)
         return hone__fail(err, status, "cache", "no entry for this key");
     if (status == HONE_E_CORRUPT)
@@ -143,52 +156,9 @@ hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone_
     return status;
 }
 
-static hone_status put_fn(hone__txn *txn, void *user, hone_error *err) {
-    entry_call *call = user;
-    uint8_t bytes[HONE_ENTRY_SLOT_BYTES], failure[HONE_FAILURE_SLOT_BYTES];
-    hone__slot_key slot = hone__entry_slot(call->key, bytes);
-    hone__entry old;
-    hone_status status = get_entry(txn, call->key, &old);
-    bool better = true;
-    if (status == HONE_OK) {
-        better = call->replace || hone__entry_compare(call->in, &old) < 0;
-        hone__entry_clear(&old);
-    } else if (status == HONE_E_VERSION) {
-        return hone__fail(err, status, "cache", "the entry of this key in %s was written by a newer Hone and is kept", txn->store->path);
-    } else if (status != HONE_E_NOTFOUND && status != HONE_E_CORRUPT) {
-        return hone__fail(err, status, "cache", "cannot read %s: %s", txn->store->path, hone_status_text(status));
-    }
-    if (better)
-        HONE_TRY(hone__txn_put(txn, HONE_TABLE_ENTRY, slot, call->encoded.data, call->encoded.length));
-    status = hone__txn_delete(txn, HONE_TABLE_STAT, hone__failure_slot(call->key, failure));
-    return status == HONE_E_NOTFOUND ? HONE_OK : status;
-}
-
 static hone_status fail_encode(hone_error *err, hone_status status, const char *what) {
     return hone__fail(err, status, "cache", "cannot store this %s: %s", what,
                       status == HONE_E_LIMIT ? "a text in it is too long" : hone_status_text(status));
-}
-
-hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err) {
-    HONE_TRY(hone__cache_writable(cache, err));
-    uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
-    hone__slot_key slot = hone__entry_slot(&entry->key, bytes);
-    entry_call call = {.key = &entry->key, .replace = replace};
-    hone__entry as_stored;
-    hone__buf_init(&call.encoded, HONE_LIMIT_RECORD_BYTES);
-    hone_status status = hone__entry_encode(&call.encoded, entry, slot);
-    /* Compared as a reader will see it: encoding mends doubles and text. */
-    if (status == HONE_OK)
-        status = hone__entry_decode(&as_stored, call.encoded.data, call.encoded.length, slot);
-    if (status != HONE_OK) {
-        (void)fail_encode(err, status, "entry");
-    } else {
-        call.in = &as_stored;
-        status = hone__store_write(cache, put_fn, &call, err);
-        hone__entry_clear(&as_stored);
-    }
-    hone__buf_free(&call.encoded);
-    return status;
 }
 
 /* ---- entries of a kernel ---- */
@@ -342,7 +312,8 @@ hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *ke
     uint8_t bytes[HONE_FAILURE_SLOT_BYTES];
     record_call call = {.table = HONE_TABLE_STAT, .slot = hone__failure_slot(key, bytes), .decode = decode_failure, .out = out, .what = "failure"};
     HONE_TRY(hone__store_read(cache, get_record_fn, &call, err));
-    if (out->expires_unix_s > hone__clock_unix_s())
+    int64_t now = hone__clock_unix_s();
+    if (out->expires_unix_s > now && out->created_unix_s <= now + 2) /* one from the future: the clock was set back since */
         return HONE_OK;
     hone__failure_clear(out);
     return hone__fail(err, HONE_E_NOTFOUND, "cache", "the failure of this key has expired");
@@ -394,5 +365,12 @@ hone_status hone__cache_get_note(const hone_cache *cache, const char *name, char
     HONE_TRY(note_slot(name, bytes, &call.slot, err));
     HONE_TRY(hone__store_read(cache, get_record_fn, &call, err));
     *text = note.text;
+    return HONE_OK;
+}
+
+hone_status hone__note_check(hone__slot_key slot, MDB_val value) {
+    note_record note;
+    HONE_TRY(hone__record_decode(&note, &note_layout, value.mv_data, value.mv_size, slot));
+    hone__free(note.text);
     return HONE_OK;
 }

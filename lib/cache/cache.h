@@ -7,12 +7,28 @@
 
 /* hone_cache_open, _close, _path, _each, _show, _stats are here too (hone.h). */
 
+/* Where the cache is when nobody names one (store_path.c); hone__free. */
+hone_status hone__cache_default_path(char **out, hone_error *err);
+
 /* ---- entries ---- */
 /* HONE_E_NOTFOUND is a miss; HONE_E_CORRUPT a miss with a reason (counted). */
 hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
 /* Store; the better evidence stays (hone__entry_compare) unless `replace`.  Also removes a failure of the key.  HONE_E_VERSION: an entry
  * of a newer Hone is there, and is kept. */
 hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err);
+/* What became of an entry that was put. */
+typedef enum hone__join {
+    HONE_JOIN_ADDED,    /* there was none, or a damaged one */
+    HONE_JOIN_REPLACED, /* it is the better evidence, or `replace` */
+    HONE_JOIN_KEPT,     /* what was there is better, and stays */
+    HONE_JOIN_SAME,     /* the same bytes were there */
+    HONE_JOIN_NEWER     /* what was there was written by a newer Hone, and stays */
+} hone__join;
+/* The same for `count` entries in one transaction: all or none.  result[i] says what became of entry[i].  With `dry_run` nothing is written,
+ * and entries of one batch are not compared with one another.  An entry that cannot be encoded fails the call: try it alone first
+ * (hone__entry_encode). */
+hone_status hone__cache_join(hone_cache *cache, const hone__entry *entry, uint32_t count, bool replace, bool dry_run, hone__join *result,
+                             hone_error *err);
 /* Entries of one kernel, at any problem and device, decoded into a new array (free each with hone__entry_clear, then hone__free).
  * `max` bounds it.  Damaged ones are skipped and counted. */
 hone_status hone__cache_of_kernel(const hone_cache *cache, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,

@@ -1,6 +1,7 @@
 /* cache_view.c: looking into a cache from outside: every entry, one entry with all that is known of it, counts. */
 #define _GNU_SOURCE
 #include "alloc.h"
+#include "exchange.h"
 #include "slot.h"
 #include "status.h"
 #include "store.h"
@@ -8,77 +9,43 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 64, SHOW_BYTES = 64 << 20 };
+enum { SHOW_BYTES = 64 << 20 };
 
 /* ---- each ---- */
-
-typedef struct each_call {
-    uint8_t from[512];      /* the first slot wanted */
-    size_t from_bytes;      /* 0: the very first */
-    bool more;
-    uint32_t count;
-    uint64_t damaged;
-    hone__entry entry[CHUNK];
-} each_call;
-
-static void chunk_clear(each_call *call) {
-    for (uint32_t i = 0; i < call->count; i++)
-        hone__entry_clear(&call->entry[i]);
-    call->count = 0;
-}
-
-static hone_status chunk_fn(hone__txn *txn, void *user, hone_error *err) {
-    each_call *call = user;
-    chunk_clear(call);
-    call->more = false;
-    uint64_t damaged = 0;
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_ENTRY, &cursor));
-    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){call->from, call->from_bytes}, &key, &value);
-    while (status == HONE_OK) {
-        if (call->count == CHUNK && key.mv_size <= sizeof call->from) {
-            memcpy(call->from, key.mv_data, key.mv_size);
-            call->from_bytes = key.mv_size;
-            call->more = true;
-            break;
-        }
-        hone__entry *entry = &call->entry[call->count];
-        hone_status decoded = hone__entry_decode(entry, value.mv_data, value.mv_size, (hone__slot_key){key.mv_data, key.mv_size});
-        if (decoded == HONE_OK)
-            call->count++;
-        else if (decoded == HONE_E_NOMEM)
-            status = decoded;
-        else
-            damaged++;
-        if (status == HONE_OK)
-            status = hone__cursor_next(txn, cursor, &key, &value);
-    }
-    mdb_cursor_close(cursor);
-    if (status != HONE_OK && status != HONE_E_NOTFOUND)
-        return hone__fail(err, status, "cache", "cannot list %s: %s", txn->store->path, hone_status_text(status));
-    call->damaged += damaged;
-    return HONE_OK;
-}
 
 /* Calls `visit` for every entry with no transaction open; a non-zero return stops. */
 static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__entry *entry, void *user), void *user, uint64_t *damaged,
                               hone_error *err) {
-    each_call *call = hone__alloc(sizeof *call);
-    if (call == NULL)
-        return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to list entries");
+    if (cache->store == NULL) { /* packs only: no entry of its own */
+        if (damaged != NULL)
+            *damaged = 0;
+        return HONE_OK;
+    }
+    hone__source *source;
+    uint64_t bad = 0;
+    HONE_TRY(hone__cache_source(&source, cache, err));
     hone_status status;
     bool stopped = false;
     do {
-        status = hone__store_read(cache, chunk_fn, call, err);
-        for (uint32_t i = 0; status == HONE_OK && i < call->count && !stopped; i++)
-            stopped = visit(&call->entry[i], user) != 0;
-    } while (status == HONE_OK && call->more && !stopped);
-    chunk_clear(call);
+        hone__item item;
+        hone__entry entry;
+        const char *reason;
+        status = source->next(source, &item, &reason, err);
+        if (status == HONE_OK)
+            status = hone__item_decode(&entry, &item);
+        bool left_out = status == HONE_E_CORRUPT || status == HONE_E_VERSION;
+        bad += left_out;
+        if (status == HONE_OK) {
+            stopped = visit(&entry, user) != 0;
+            hone__entry_clear(&entry);
+        } else if (left_out) {
+            status = HONE_OK;
+        }
+    } while (status == HONE_OK && !stopped);
+    hone__source_close(source);
     if (damaged != NULL)
-        *damaged = call->damaged;
-    hone__free(call);
-    return status;
+        *damaged = bad;
+    return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 
 typedef struct print_call {

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LEASE_S_MAX = 86400 };
+enum { LEASE_S_MAX = 86400, CLOCK_SLACK_S = 2 };
 
 typedef struct claim_record {
     uint64_t token;         /* of the handle */
@@ -44,23 +44,31 @@ static void read_small(const char *path, char *text, size_t bytes) {
     text[strcspn(text, "\n")] = '\0';
 }
 
-/* Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when unknown.  The name before it may hold spaces and brackets. */
-static uint64_t start_time(uint64_t pid) {
+typedef struct process_state {
+    bool ended;     /* a zombie: dead, and not yet waited for, perhaps never (process 1 of many a container waits for nobody) */
+    uint64_t start; /* in clock ticks since boot; 0 when unknown */
+} process_state;
+
+/* Fields 3 and 22 of /proc/PID/stat.  The name before them may hold spaces and brackets. */
+static process_state look_at_process(uint64_t pid) {
     char path[64], text[1024];
+    process_state state = {false, 0};
     (void)snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
     read_small(path, text, sizeof text);
     char *at = strrchr(text, ')');
+    state.ended = at != NULL && at[1] == ' ' && (at[2] == 'Z' || at[2] == 'X');
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
+    state.start = at == NULL ? 0 : strtoull(at + 1, NULL, 10);
+    return state;
 }
 
 static void describe_self(claim_record *out, const hone_cache *cache) {
     struct stat info;
     memset(out, 0, sizeof *out);
-    out->token = cache->token;
+    out->token = cache == NULL ? 0 : cache->token;
     out->pid = (uint64_t)getpid();
-    out->start = start_time(out->pid);
+    out->start = look_at_process(out->pid).start;
     out->namespace_inode = stat("/proc/self/ns/pid", &info) == 0 ? (uint64_t)info.st_ino : 0;
     read_small("/proc/sys/kernel/random/boot_id", out->boot_id, sizeof out->boot_id);
     if (gethostname(out->host, sizeof out->host) != 0)
@@ -69,7 +77,8 @@ static void describe_self(claim_record *out, const hone_cache *cache) {
 }
 
 static bool is_dead(const claim_record *owner, const claim_record *self, int64_t now) {
-    if (owner->expires_unix_s <= now || owner->expires_unix_s > now + 2 * LEASE_S_MAX) /* a clock that was set back */
+    /* Taken in the future: the clock was set back since, and the expiry means nothing.  An owner that lives takes it anew when it renews. */
+    if (owner->expires_unix_s <= now || owner->created_unix_s > now + CLOCK_SLACK_S || owner->expires_unix_s > now + LEASE_S_MAX + CLOCK_SLACK_S)
         return true;
     if (strcmp(owner->boot_id, self->boot_id) != 0)
         return strcmp(owner->host, self->host) == 0; /* this machine has been started again since */
@@ -77,8 +86,22 @@ static bool is_dead(const claim_record *owner, const claim_record *self, int64_t
         return false; /* in another container: not to be seen from here */
     if (kill((pid_t)owner->pid, 0) != 0 && errno == ESRCH)
         return true;
-    uint64_t start = start_time(owner->pid);
-    return start != 0 && owner->start != 0 && start != owner->start; /* the number has been given to another process */
+    process_state found = look_at_process(owner->pid);
+    return found.ended || (found.start != 0 && owner->start != 0 && found.start != owner->start); /* or the number is another's now */
+}
+
+hone_status hone__claim_check(hone__slot_key slot, MDB_val value) {
+    claim_record claim;
+    return hone__record_decode(&claim, &claim_layout, value.mv_data, value.mv_size, slot);
+}
+
+bool hone__claim_is_dead(hone__slot_key slot, MDB_val value) {
+    claim_record owner, self;
+    hone_status status = hone__record_decode(&owner, &claim_layout, value.mv_data, value.mv_size, slot);
+    if (status != HONE_OK)
+        return status == HONE_E_CORRUPT; /* a damaged claim is nobody's */
+    describe_self(&self, NULL);
+    return is_dead(&owner, &self, hone__clock_unix_s());
 }
 
 typedef struct claim_call {
@@ -87,12 +110,31 @@ typedef struct claim_call {
     uint32_t lease_s;
     bool renew;   /* only an own claim */
     bool fresh;   /* out: it was not ours before */
+    bool dropped; /* out: it was ours, and is no longer */
 } claim_call;
 
 static hone_status read_claim(hone__txn *txn, hone__slot_key slot, claim_record *out) {
     MDB_val value;
     HONE_TRY(hone__txn_get(txn, HONE_TABLE_CLAIM, slot, &value));
     return hone__record_decode(out, &claim_layout, value.mv_data, value.mv_size, slot);
+}
+
+static hone_status held_by_another(hone_error *err, const claim_record *owner, int64_t now) {
+    return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
+                      (unsigned long long)owner->pid, owner->host, (long long)(owner->expires_unix_s - now));
+}
+
+/* HONE_E_BUSY when another has the key.  Those who ask again and again while one tunes must not queue for the writer's lock. */
+static hone_status peek_fn(hone__txn *txn, void *user, hone_error *err) {
+    claim_call *call = user;
+    claim_record self, owner;
+    if (read_claim(txn, (hone__slot_key){call->key->key, 16}, &owner) != HONE_OK)
+        return HONE_OK;
+    describe_self(&self, call->cache);
+    int64_t now = hone__clock_unix_s();
+    if (owner.token == self.token || is_dead(&owner, &self, now))
+        return HONE_OK;
+    return held_by_another(err, &owner, now);
 }
 
 static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
@@ -102,17 +144,16 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
     describe_self(&self, call->cache);
     int64_t now = hone__clock_unix_s();
     hone_status status = read_claim(txn, slot, &owner);
-    bool held = status == HONE_OK && !is_dead(&owner, &self, now); /* a damaged claim is nobody's */
-    bool ours = held && owner.token == self.token;
-    if (status == HONE_E_NOMEM || status == HONE_E_STORE)
-        return status;
-    if (held && !ours)
-        return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
-                          (unsigned long long)owner.pid, owner.host, (long long)(owner.expires_unix_s - now));
+    if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_CORRUPT && status != HONE_E_VERSION)
+        return hone__fail(err, status, "cache", "cannot read the claim on this key in %s: %s", txn->store->path, hone_status_text(status));
+    bool ours = status == HONE_OK && owner.token == self.token; /* even when it has expired: nobody else has taken it */
+    bool held = status == HONE_OK && !ours && !is_dead(&owner, &self, now); /* a damaged claim is nobody's */
+    if (held)
+        return held_by_another(err, &owner, now);
     if (call->renew && !ours)
         return hone__fail(err, HONE_E_NOTFOUND, "cache", "the claim on this key is no longer ours");
     call->fresh = !ours;
-    self.created_unix_s = ours ? owner.created_unix_s : now;
+    self.created_unix_s = ours && owner.created_unix_s < now ? owner.created_unix_s : now;
     self.expires_unix_s = now + (call->lease_s > LEASE_S_MAX ? LEASE_S_MAX : (int64_t)call->lease_s);
     hone__buf buf;
     hone__buf_init(&buf, 4096);
@@ -125,6 +166,9 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
 
 hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err) {
     claim_call call = {.cache = cache, .key = key, .lease_s = lease_s};
+    HONE_TRY(hone__cache_writable(cache, err));
+    if (hone__store_read(cache, peek_fn, &call, err) == HONE_E_BUSY)
+        return HONE_E_BUSY;
     HONE_TRY(hone__store_write(cache, take_fn, &call, err));
     if (call.fresh)
         atomic_fetch_add(&cache->claims, 1);
@@ -142,15 +186,18 @@ static hone_status drop_fn(hone__txn *txn, void *user, hone_error *err) {
     hone__slot_key slot = {call->key->key, 16};
     claim_record owner;
     hone_status status = read_claim(txn, slot, &owner);
-    if (status != HONE_OK || owner.token != call->cache->token)
+    call->dropped = false;
+    if (status == HONE_E_NOTFOUND || status == HONE_E_CORRUPT || (status == HONE_OK && owner.token != call->cache->token))
         return HONE_OK;
-    return hone__txn_delete(txn, HONE_TABLE_CLAIM, slot);
+    if (status == HONE_OK)
+        status = hone__txn_delete(txn, HONE_TABLE_CLAIM, slot);
+    call->dropped = status == HONE_OK;
+    return status;
 }
 
 void hone__claim_drop(hone_cache *cache, const hone__key *key) {
     claim_call call = {.cache = cache, .key = key};
-    unsigned count = cache == NULL ? 0 : atomic_load(&cache->claims);
-    if (hone__store_write(cache, drop_fn, &call, NULL) == HONE_OK && count > 0)
+    if (hone__store_write(cache, drop_fn, &call, NULL) == HONE_OK && call.dropped)
         atomic_fetch_sub(&cache->claims, 1);
 }
 

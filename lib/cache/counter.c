@@ -44,7 +44,7 @@ void hone__store_count(hone__store *store, const char *counter, uint64_t add) {
 }
 
 void hone__cache_count(const hone_cache *cache, const char *counter, uint64_t add) {
-    if (hone__cache_usable(cache, NULL) == HONE_OK)
+    if (hone__cache_usable(cache, NULL) == HONE_OK && cache->store != NULL)
         hone__store_count(cache->store, counter, add);
 }
 

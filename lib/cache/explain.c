@@ -64,7 +64,7 @@ static void print_version(hone__buf *buf, const hone__query *query, const versio
     hone__kernel_info info = {.name = NULL};
     hone__buf fields;
     hone__buf_init(&fields, 512);
-    if (hone__cache_get_kernel(query->cache, other->id, &info, NULL) == HONE_OK) {
+    if (hone__layers_get_kernel(query->cache, other->id, &info, NULL) == HONE_OK) {
         hone__kernel_info_compare(&fields, &info, query->kernel);
         hone__kernel_info_clear(&info);
     } else {
@@ -171,8 +171,10 @@ static void print_explanation(hone__buf *buf, const hone_answer *answer, const h
     hone__buf_printf(buf, "{\"match\":\"%s\",\"key\":", hone_match_name(answer->match));
     hone__print_id(buf, query->key.key);
     hone__buf_text(buf, ",\"layers\":[");
-    if (query->cache != NULL)
-        hone__buf_json_string(buf, hone_cache_path(query->cache));
+    for (uint32_t i = 0; i < hone__layer_count(query->cache); i++) {
+        hone__buf_text(buf, i > 0 ? "," : "");
+        hone__buf_json_string(buf, hone__layer_name(query->cache, i));
+    }
     hone__buf_char(buf, ']');
     print_question(buf, query);
     print_tiers(buf, query, report);

@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "clock.h"
 #include "holds.h"
+#include "store.h"
 
 #include <math.h>
 #include <string.h>
@@ -77,6 +78,8 @@ bool hone__entry_usable(const hone__query *query, const hone__entry *entry, hone
         hone__buf_text(why, "its config failed the accuracy check");
         return false;
     }
+    if (query->cache != NULL && query->cache->recheck == HONE_RECHECK_IGNORE && hone__entry_changed(query, entry, why))
+        return false;
     hone__buf ignored;
     hone__buf_init(&ignored, HONE_REASON_MAX);
     bool usable = false;
@@ -102,7 +105,7 @@ static const char *text_of(const hone__buf *buf) {
 }
 
 /* For explain: one candidate of a tier.  Memory that is short here only shortens the explanation. */
-static void report_candidate(hone__report *report, int tier, const hone__query *query, const hone__entry *entry, bool accepted,
+static void report_candidate(hone__report *report, int tier, uint32_t layer, const hone__query *query, const hone__entry *entry, bool accepted,
                              double distance, const char *reason) {
     if (report == NULL || report->candidates[tier] == NULL)
         return;
@@ -118,6 +121,8 @@ static void report_candidate(hone__report *report, int tier, const hone__query *
     hone__buf_json_double(&buf, distance);
     hone__buf_text(&buf, ",\"time_ms\":");
     hone__buf_json_double(&buf, entry->best.time_ns / 1e6);
+    hone__buf_text(&buf, ",\"layer\":");
+    hone__buf_json_string(&buf, hone__layer_name(query->cache, layer));
     hone__buf_text(&buf, ",\"reason\":");
     hone__buf_json_string(&buf, reason);
     hone__buf_char(&buf, '}');
@@ -159,14 +164,63 @@ static void count(const hone__query *query, const hone__report *report, const ch
         hone__cache_count(query->cache, counter, 1);
 }
 
-static void try_exact(hone_answer *answer, hone__report *report) {
+/* Of layers that each have nothing for us, the reason that says most is given: an entry that cannot be used before no entry at all. */
+typedef struct exact_search {
+    const char *counter;          /* of the miss, if it is one */
+    bool has_reason;
+    uint32_t layer;               /* which answered */
+} exact_search;
+
+static void layer_reason(hone_answer *answer, uint32_t layer, const char *text) {
+    size_t length = strnlen(text, HONE_LAYER_REASON_MAX - 1);
+    memcpy(answer->note[layer].reason, text, length);
+    answer->note[layer].reason[length] = '\0';
+}
+
+static void layer_missed(hone_answer *answer, exact_search *search, uint32_t layer, const char *text, const char *counter, bool telling) {
+    layer_reason(answer, layer, text);
+    if (search->counter == NULL || (telling && !search->has_reason)) {
+        set_reason(answer->reason[EXACT], text);
+        search->counter = counter;
+        search->has_reason = telling;
+    }
+}
+
+static void note_change(hone_answer *answer, const hone__entry *entry) {
+    hone__buf changed;
+    hone__buf_init(&changed, HONE_CHANGED_MAX);
+    (void)hone__entry_changed(&answer->query, entry, &changed);
+    size_t length = strnlen(text_of(&changed), HONE_CHANGED_MAX - 1);
+    memcpy(answer->changed, text_of(&changed), length);
+    answer->changed[length] = '\0';
+    hone__buf_free(&changed);
+}
+
+/* Two layers have a usable entry: the better evidence answers, as it would after a merge. */
+static void settle(hone_answer *answer, exact_search *search, uint32_t layer, hone__entry *entry, const hone__config *config, uint32_t rank) {
+    static const char worse[] = "its entry is as good or worse evidence";
+    if (answer->has_source && hone__entry_compare(entry, &answer->source) >= 0) {
+        layer_reason(answer, layer, worse);
+        return;
+    }
+    if (answer->has_source) {
+        answer->note[search->layer].answered = false;
+        layer_reason(answer, search->layer, "its entry is worse evidence");
+    }
+    answer->note[layer].answered = true;
+    search->layer = layer;
+    note_change(answer, entry);
+    accept(answer, HONE_MATCH_EXACT, entry, config, rank, 0);
+}
+
+static void try_exact_in(hone_answer *answer, hone__report *report, uint32_t layer, exact_search *search) {
     const hone__query *query = &answer->query;
     hone__entry entry = {.kernel_name = NULL};
     hone_error err = {0};
-    hone_status status = hone__cache_get(query->cache, &query->key, &entry, &err);
+    hone_status status = hone__layer_get(query->cache, layer, &query->key, &entry, &err);
     if (status != HONE_OK) {
-        set_reason(answer->reason[EXACT], status == HONE_E_NOTFOUND ? "no entry for this kernel, device and sizes" : err.message);
-        count(query, report, miss_counter(status));
+        layer_missed(answer, search, layer, status == HONE_E_NOTFOUND ? "no entry for this kernel, device and sizes" : err.message, miss_counter(status),
+                     status != HONE_E_NOTFOUND);
         return;
     }
     hone__buf why;
@@ -174,15 +228,22 @@ static void try_exact(hone_answer *answer, hone__report *report) {
     hone__config config;
     uint32_t rank = 0;
     bool usable = hone__entry_usable(query, &entry, &config, &rank, &why);
-    report_candidate(report, EXACT, query, &entry, usable, 0, text_of(&why));
-    if (usable) {
-        accept(answer, HONE_MATCH_EXACT, &entry, &config, rank, 0);
-    } else {
-        set_reason(answer->reason[EXACT], text_of(&why));
-        count(query, report, "miss_space");
-    }
+    report_candidate(report, EXACT, layer, query, &entry, usable, 0, text_of(&why));
+    if (usable)
+        settle(answer, search, layer, &entry, &config, rank);
+    else
+        layer_missed(answer, search, layer, text_of(&why), "miss_space", true);
     hone__buf_free(&why);
     hone__entry_clear(&entry);
+}
+
+static void try_exact(hone_answer *answer, hone__report *report, uint32_t *layer) {
+    exact_search search = {.counter = NULL};
+    for (uint32_t i = 0; i < answer->note_count; i++)
+        try_exact_in(answer, report, i, &search);
+    *layer = search.layer;
+    if (!answer->has_source && search.counter != NULL)
+        count(&answer->query, report, search.counter);
 }
 
 typedef struct best_candidate {
@@ -205,7 +266,22 @@ static bool better(const best_candidate *best, const hone__entry *entries, const
     return distance < best->distance + SAME_DISTANCE && hone__entry_compare(entry, &entries[best->index]) < 0;
 }
 
-static void try_near(hone_answer *answer, hone__report *report, int tier, hone__entry *entries, uint32_t entry_count) {
+/* A kernel's entries of all layers; layer i's end at end[i]. */
+typedef struct near_entries {
+    hone__entry *entry;
+    uint32_t count, end[1 + HONE_LAYERS_MAX];
+} near_entries;
+
+static uint32_t layer_of(const near_entries *all, uint32_t index) {
+    uint32_t layer = 0;
+    while (index >= all->end[layer])
+        layer++;
+    return layer;
+}
+
+static void try_near(hone_answer *answer, hone__report *report, int tier, const near_entries *all, uint32_t *layer) {
+    hone__entry *entries = all->entry;
+    uint32_t entry_count = all->count;
     const hone__query *query = &answer->query;
     best_candidate best = {.found = false};
     uint32_t seen = 0;
@@ -231,40 +307,67 @@ static void try_near(hone_answer *answer, hone__report *report, int tier, hone__
             count(query, report, "miss_space");
         if (!usable && first.length == 0)
             hone__buf_text(&first, text_of(&why));
-        report_candidate(report, tier, query, &entries[i], usable, distance, text_of(&why));
+        report_candidate(report, tier, layer_of(all, i), query, &entries[i], usable, distance, text_of(&why));
     }
     char *reason = answer->reason[tier];
     if (best.found && report != NULL)
         report->matched[tier] = true;
-    if (best.found && !answer->has_source)
+    if (best.found && !answer->has_source) {
+        *layer = layer_of(all, best.index);
         accept(answer, tier == NEAR_SHAPE ? HONE_MATCH_NEAR_SHAPE : HONE_MATCH_NEAR_DEVICE, &entries[best.index], &best.config, best.rank,
                best.distance);
-    else if (!best.found && seen == 0)
+    } else if (!best.found && seen == 0) {
         set_reason(reason, tier == NEAR_SHAPE ? "no entry of this kernel on this device at other sizes"
                                               : "no entry of this kernel and these sizes on another device");
-    else if (!best.found)
+    } else if (!best.found) {
         set_reason(reason, text_of(&first));
+    }
     hone__buf_free(&why);
     hone__buf_free(&first);
 }
 
-static void try_nears(hone_answer *answer, hone__report *report) {
+/* Append one layer's entries.  The first failure is the reason if there are none at all. */
+static void collect(const hone__query *query, uint32_t layer, near_entries *all, hone_status *first, hone_error *err) {
+    hone__entry *entry = NULL;
+    uint32_t count = 0;
+    hone_error this_err = {0};
+    hone_status status = hone__layer_of_kernel(query->cache, layer, query->key.kernel, HONE_CANDIDATES_MAX - all->count, &entry, &count, &this_err);
+    hone__entry *grown = status == HONE_OK && count > 0 ? hone__realloc(all->entry, (all->count + count) * sizeof *grown) : NULL;
+    if (status == HONE_OK && count > 0 && grown == NULL) {
+        status = hone__fail(&this_err, HONE_E_NOMEM, "lookup", "no memory for the entries of this kernel");
+        for (uint32_t i = 0; i < count; i++)
+            hone__entry_clear(&entry[i]);
+    } else if (grown != NULL) {
+        all->entry = grown;
+        memcpy(all->entry + all->count, entry, count * sizeof *entry);
+        all->count += count;
+    }
+    hone__free(entry);
+    all->end[layer] = all->count;
+    if (status != HONE_OK && *first == HONE_OK) {
+        *first = status;
+        *err = this_err;
+    }
+}
+
+static void try_nears(hone_answer *answer, hone__report *report, uint32_t *layer) {
     const hone__query *query = &answer->query;
-    hone__entry *entries = NULL;
-    uint32_t entry_count = 0;
+    near_entries all = {.count = 0};
     hone_error err = {0};
-    hone_status status = hone__cache_of_kernel(query->cache, query->key.kernel, HONE_CANDIDATES_MAX, &entries, &entry_count, &err);
-    if (status != HONE_OK) {
+    hone_status status = HONE_OK;
+    for (uint32_t i = 0; i < answer->note_count; i++)
+        collect(query, i, &all, &status, &err);
+    if (status != HONE_OK && all.count == 0) {
         set_reason(answer->reason[NEAR_SHAPE], status == HONE_E_NOTFOUND ? "no entry of this kernel" : err.message);
         set_reason(answer->reason[NEAR_DEVICE], answer->reason[NEAR_SHAPE]);
         return;
     }
-    try_near(answer, report, NEAR_SHAPE, entries, entry_count);
+    try_near(answer, report, NEAR_SHAPE, &all, layer);
     if (!answer->has_source || report != NULL)
-        try_near(answer, report, NEAR_DEVICE, entries, entry_count);
-    for (uint32_t i = 0; i < entry_count; i++)
-        hone__entry_clear(&entries[i]);
-    hone__free(entries);
+        try_near(answer, report, NEAR_DEVICE, &all, layer);
+    for (uint32_t i = 0; i < all.count; i++)
+        hone__entry_clear(&all.entry[i]);
+    hone__free(all.entry);
 }
 
 static hone_status try_default(hone_answer *answer, hone_error *err) {
@@ -290,24 +393,39 @@ static void count_answer(const hone_answer *answer) {
         hone__cache_count(answer->query.cache, counters[answer->match], 1);
 }
 
+static hone_status name_layers(hone_answer *answer) {
+    uint32_t count = hone__layer_count(answer->query.cache);
+    answer->note = count == 0 ? NULL : hone__alloc_array(count, sizeof *answer->note);
+    for (; answer->note != NULL && answer->note_count < count; answer->note_count++) {
+        hone__layer_note *note = &answer->note[answer->note_count];
+        note->name = hone__strdup(hone__layer_name(answer->query.cache, answer->note_count));
+        if (note->name == NULL)
+            return HONE_E_NOMEM;
+    }
+    return answer->note_count == count ? HONE_OK : HONE_E_NOMEM;
+}
+
 hone_status hone__lookup_resolve(hone_answer *answer, const hone__query *query, hone__report *report, hone_error *err) {
+    uint32_t layer = 0;
     answer->query = *query;
     answer->now_unix_s = hone__clock_unix_s();
-    if (query->cache == NULL) {
+    if (name_layers(answer) != HONE_OK)
+        return hone__fail(err, HONE_E_NOMEM, "lookup", "no memory for an answer");
+    if (answer->note_count == 0) {
         for (int tier = EXACT; tier <= NEAR_DEVICE; tier++)
             set_reason(answer->reason[tier], "no cache is open");
     } else {
-        try_exact(answer, report);
+        try_exact(answer, report, &layer);
         if (report != NULL)
             report->matched[EXACT] = answer->has_source;
         if (!answer->has_source || report != NULL)
-            try_nears(answer, report);
+            try_nears(answer, report, &layer);
     }
     if (report != NULL)
         memcpy(report->reason, answer->reason, sizeof report->reason);
     if (!answer->has_source)
         HONE_TRY(try_default(answer, err));
-    answer->layer = hone__strdup(answer->has_source ? hone_cache_path(query->cache) : "author");
+    answer->layer = hone__strdup(answer->has_source ? hone__layer_name(query->cache, layer) : "author");
     answer->device = hone__strdup(query->device->name);
     if (answer->layer == NULL || answer->device == NULL)
         return hone__fail(err, HONE_E_NOMEM, "lookup", "no memory for an answer");

@@ -5,8 +5,11 @@
 #include "cache.h"
 #include "device.h"
 #include "kernel.h"
+#include "layer.h"
 
 #define HONE_REASON_MAX 768u     /* bytes of one tier's reason */
+#define HONE_LAYER_REASON_MAX 256u
+#define HONE_CHANGED_MAX 512u
 #define HONE_CANDIDATES_MAX 4096u /* entries of one kernel that a look-up considers */
 
 /* The question. */
@@ -18,6 +21,13 @@ typedef struct hone__query {
     hone__key key;
 } hone__query;
 
+/* What one layer had to say to the exact question. */
+typedef struct hone__layer_note {
+    char *name;
+    bool answered;
+    char reason[HONE_LAYER_REASON_MAX]; /* why it did not answer; "" when it did */
+} hone__layer_note;
+
 /* The kernel MUST outlive the answer: the config points into its space. */
 struct hone_answer {
     hone__query query;         /* cache and device are not used after the look-up */
@@ -28,8 +38,11 @@ struct hone_answer {
     hone__entry source;        /* the entry that the config came from */
     uint32_t rank;             /* 0: its best, n: its n-th alternative, because better ones are not valid here */
     double distance;
-    char *layer;               /* the cache's path, or "author" */
+    char *layer;               /* path of the cache or pack that answered, or "author" */
+    hone__layer_note *note;    /* of each layer that was asked */
+    uint32_t note_count;
     int64_t now_unix_s;
+    char changed[HONE_CHANGED_MAX];  /* exact, measured under other software: what has changed; else "" */
     char reason[3][HONE_REASON_MAX]; /* why exact, near_shape, near_device did not match; "" when not asked or matched */
 };
 
@@ -57,6 +70,11 @@ cJSON *hone__differences(const hone__query *query, const hone__entry *entry);
 bool hone__entry_usable(const hone__query *query, const hone__entry *entry, hone__config *config, uint32_t *rank, hone__buf *why);
 const hone__ranked *hone__entry_ranked(const hone__entry *entry, uint32_t rank);
 
+/* Was the entry measured under another driver or toolkit than this device has?  Appends what has changed. */
+bool hone__entry_changed(const hone__query *query, const hone__entry *entry, hone__buf *why);
+
+/* Free what the answer owns, but not the answer. */
+void hone__answer_clear(hone_answer *answer);
 void hone__answer_print(hone__buf *buf, const hone_answer *answer);
 void hone__print_id(hone__buf *buf, const uint8_t id[16]);
 

@@ -4,6 +4,7 @@
 
 #include "cache.h"
 #include "layout.h"
+#include "pack.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -48,27 +49,44 @@ typedef struct hone__store {
     MDB_env *env;                      /* under `gate`; NULL after a failed reopen */
     MDB_dbi dbi[HONE_TABLE_COUNT];
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
-    bool read_only, durable, allow_network_fs;
+    atomic_bool read_only;
+    bool durable, allow_network_fs;
+    atomic_bool is_copy;               /* the environment is a copy in memory, of state ... */
+    _Atomic uint64_t copy_state;
+    _Atomic uint64_t look_ns;          /* when to look next at what became of the file */
     uint64_t map_bytes_max;
     atomic_uint commits;
+    void *stamp_region;                /* our own map of the two meta pages (stamp.c), for the life of the store */
+    size_t stamp_page_bytes;
+    const _Atomic uint64_t *stamp[2];  /* the larger is the number of the last commit */
+    _Atomic uint64_t epoch;            /* changes when the file is opened again: numbers before and after say nothing of each other */
     pthread_mutex_t counter_names;     /* adding a counter */
     atomic_uint counter_count;
     hone__counter counter[HONE_COUNTERS_MAX];
 } hone__store;
 
 struct hone_cache {
-    hone__store *store;
+    hone__store *store;                /* NULL: packs only */
     pid_t pid;
     bool read_only;
     uint32_t wait_ms;
     uint64_t token;                    /* tells this handle's claims from those of others in the process */
     atomic_uint claims;                /* taken and not dropped */
+    hone__pack **pack;                 /* layers under the file, in the order in which they were added (layer.c) */
+    uint32_t pack_count;
+    hone_recheck recheck;
+    pthread_mutex_t sites_mutex;
+    hone_site *sites;
+    _Atomic(struct hone__wanted *) wanted; /* what a tuner takes from; NULL when none runs */
+    struct hone__wanted *old_wanted;   /* of tuners that were stopped */
 };
 
 typedef struct hone__txn {
     hone__store *store;
     MDB_txn *txn;
     int rc;                            /* the last LMDB code that was not 0 or MDB_NOTFOUND */
+    bool marked;                       /* generation.c: this kernel's generation has been written */
+    uint8_t marked_kernel[8];
 } hone__txn;
 
 /* ---- registry and environment (store_open.c, store_env.c) ---- */
@@ -81,9 +99,10 @@ void hone__env_close(hone__store *store);
 hone_status hone__store_reopen(hone__store *store, hone_error *err);
 /* Has the file at our path been deleted or replaced? */
 bool hone__store_replaced(const hone__store *store);
+/* Has a reopen failed, or LMDB given up? */
+bool hone__store_closed(hone__store *store);
 
 /* ---- paths and trust (store_path.c) ---- */
-hone_status hone__cache_default_path(char **out, hone_error *err);
 /* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner, mode and filesystem. */
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
 /* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */
@@ -94,13 +113,17 @@ hone_status hone__check_trusted(const char *path, bool read_only, hone_error *er
 const char *hone__netfs_name(uint64_t magic);
 
 /* ---- looking at a file before LMDB does (store_check.c, store_walk.c) ---- */
-/* Does the file begin as LMDB's do? */
+/* Does the file begin as LMDB's do, or with nothing but zeros? */
 bool hone__file_has_magic(int fd);
-typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED } hone__file_state;
+typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED, HONE_FILE_UNREADABLE /* errno says why */ } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+/* The same, following every page however large the file is. */
+hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes);
 
+/* The number of the newest transaction of an open file; false when there is no sound meta page. */
+bool hone__file_state_number(int fd, uint64_t *state);
 /* A copy in memory (*out is its descriptor) of the newest state of an open file; 0, or an errno or LMDB code. */
-int hone__snapshot_make(int fd, uint64_t bytes_max, int *out);
+int hone__snapshot_make(int fd, uint64_t bytes_max, int *out, uint64_t *state);
 
 /* ---- the side lock (store_lock.c) ---- */
 hone_status hone__side_open(hone__store *store, hone_error *err);
@@ -108,7 +131,9 @@ hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *er
 void hone__side_unlock(hone__store *store);
 /* Does the side file say that the present lock file belongs to this data file and to our C library? */
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err);
-/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is. */
+/* For a reader that has no side file open: may the lock file serve this data file?  Not when the side file names another. */
+bool hone__side_serves(const hone__store *store, uint64_t ino);
+/* Under the lock: drop a lock file that belongs to another data file, and say whose the next one is (0: nobody's). */
 hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 
 /* ---- transactions (store_txn.c) ---- */
@@ -119,11 +144,28 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
 hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
+/* For a slot above all others in the table; else HONE_E_EXISTS. */
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count);
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot);
+/* The entry of a key, decoded (cache.c). */
+hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *out);
 /* Walk slots from the first not below `from` (NULL: from the start): HONE_E_NOTFOUND at the end. */
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+
+/* Which part of the map a walk has looked at. */
+typedef struct hone__seen {
+    uintptr_t low, high;
+} hone__seen;
+static inline void hone__seen_add(hone__seen *seen, MDB_val value) {
+    uintptr_t at = (uintptr_t)value.mv_data;
+    seen->low = seen->low == 0 || at < seen->low ? at : seen->low;
+    seen->high = at + value.mv_size > seen->high ? at + value.mv_size : seen->high;
+}
+/* A walk over everything would make the whole file resident in our process: let go of what has been looked at.  Only in a read transaction,
+ * whose values all lie in the map and which keeps the map in its place. */
+void hone__txn_forget(const hone__seen *seen);
 
 /* ---- LMDB's codes (mdb_errors.c) ---- */
 hone_status hone__mdb_status(int code);
@@ -139,8 +181,26 @@ void hone__store_count(hone__store *store, const char *counter, uint64_t add);
 /* One counter of the file; false when the record is damaged. */
 bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAME_BYTES], uint64_t *count);
 
+/* ---- noticing commits (stamp.c, generation.c) ---- */
+hone_status hone__stamp_reserve(hone__store *store);
+/* Map the meta pages of the file that is open as `fd`.  The caller is alone with the store or holds the gate. */
+void hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes);
+void hone__stamp_release(hone__store *store);
+/* Inside a write transaction: an entry under this slot key is changed.  hone__txn_put and hone__txn_delete call it. */
+hone_status hone__generation_mark(hone__txn *txn, hone__slot_key entry_slot);
+/* Differs from an earlier reading when an entry of the kernel may have changed since. */
+uint64_t hone__generation_read(hone__txn *txn, const uint8_t kernel_id[16]);
+/* Is the record that of a generation? */
+hone_status hone__generation_check(hone__slot_key slot, MDB_val value);
+
 /* ---- claims (claim.c) ---- */
 void hone__claims_drop_all(hone_cache *cache);
+hone_status hone__claim_check(hone__slot_key slot, MDB_val value);
+/* Has its owner died, has it expired, or is it damaged? */
+bool hone__claim_is_dead(hone__slot_key slot, MDB_val value);
+
+/* Is the record that of a note? */
+hone_status hone__note_check(hone__slot_key slot, MDB_val value);
 
 /* HONE_E_FORKED in a child of the process that opened, HONE_E_ARG without a cache. */
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err);

@@ -28,6 +28,8 @@ enum {
 /* Walking every page costs about a microsecond a page: up to here it is done at each open. */
 #define WALK_BYTES_MAX (64u << 20)
 
+const char hone__file_unreadable[] = "it cannot be read";
+
 _Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the offsets are those of a 64-bit little-endian machine; others need their own");
 
@@ -35,13 +37,17 @@ hone__tree hone__tree_read(const uint8_t *at) {
     hone__tree tree;
     memcpy(&tree.flags, at + 4, sizeof tree.flags);
     memcpy(&tree.depth, at + 6, sizeof tree.depth);
+    memcpy(&tree.entries, at + 32, sizeof tree.entries);
     memcpy(&tree.root, at + 40, sizeof tree.root);
     return tree;
 }
 
 static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     uint8_t page[META_BYTES];
-    if (pread(fd, page, sizeof page, at) != (ssize_t)sizeof page)
+    ssize_t got = pread(fd, page, sizeof page, at);
+    if (got < 0)
+        return hone__file_unreadable;
+    if (got != (ssize_t)sizeof page)
         return "the file ends within its first two pages";
     uint16_t flags;
     uint32_t magic, version;
@@ -65,11 +71,28 @@ static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     return NULL;
 }
 
+/* Both meta pages as they were at one moment: writers at work change them in turn, so if the first is the same before and after, at most one
+ * commit came between.  *stable: false when they would not keep still. */
+static const char *read_metas(int fd, hone__file_meta *first, hone__file_meta *second, bool *stable) {
+    const char *why = read_meta(fd, 0, first);
+    *stable = false;
+    for (int i = 0; i < 16 && why == NULL && !*stable; i++) {
+        hone__file_meta again;
+        why = read_meta(fd, (off_t)first->page_size, second);
+        if (why == NULL)
+            why = read_meta(fd, 0, &again);
+        if (why != NULL)
+            return why;
+        *stable = again.txn == first->txn;
+        *first = again;
+    }
+    return why;
+}
+
 static const char *read_newest(int fd, hone__file_meta *newest) {
     hone__file_meta first, second;
-    const char *why = read_meta(fd, 0, &first);
-    if (why == NULL)
-        why = read_meta(fd, (off_t)first.page_size, &second);
+    bool stable;
+    const char *why = read_metas(fd, &first, &second, &stable);
     if (why == NULL && first.page_size != second.page_size)
         why = "its two meta pages disagree";
     if (why != NULL)
@@ -79,12 +102,23 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
     /* Transactions write the two in turn, so they are one apart, odd numbers in the second. */
     uint64_t apart = is_second ? second.txn - first.txn : first.txn - second.txn;
     newest->in_turn = apart <= 1 && newest->txn < UINT64_MAX / 2 && (apart == 0 || (newest->txn & 1) == (is_second ? 1u : 0u));
+    newest->in_turn = newest->in_turn || !stable; /* a file that is written to all the time is in use */
     return NULL;
 }
 
+/* In either meta page, of any page size: a power failure while a cache is made may leave one of them, or a length and nothing in it. */
 bool hone__file_has_magic(int fd) {
-    uint32_t magic = 0;
-    return pread(fd, &magic, sizeof magic, AT_MAGIC) == (ssize_t)sizeof magic && magic == LMDB_MAGIC;
+    uint8_t head[256];
+    ssize_t got = pread(fd, head, sizeof head, 0);
+    bool empty = got > 0;
+    for (ssize_t i = 0; i < got && empty; i++)
+        empty = head[i] == 0;
+    bool found = empty;
+    for (off_t page = 0; page <= 65536 && !found; page = page == 0 ? 256 : page * 2) {
+        uint32_t magic = 0;
+        found = pread(fd, &magic, sizeof magic, page + AT_MAGIC) == (ssize_t)sizeof magic && magic == LMDB_MAGIC;
+    }
+    return found;
 }
 
 bool hone__file_state_number(int fd, uint64_t *txn) {
@@ -96,11 +130,11 @@ bool hone__file_state_number(int fd, uint64_t *txn) {
 }
 
 /* One look; `txn`: at which state of the file. */
-static const char *look(int fd, uint64_t *txn, bool *is_new) {
+static const char *look(int fd, bool whole, uint64_t *txn, bool *is_new) {
     struct stat info;
     hone__file_meta newest;
     if (fstat(fd, &info) != 0)
-        return "it cannot be looked at";
+        return hone__file_unreadable;
     *is_new = info.st_size == 0;
     if (*is_new)
         return NULL;
@@ -116,12 +150,12 @@ static const char *look(int fd, uint64_t *txn, bool *is_new) {
         return "its last page is senseless";
     if (!newest.in_turn)
         return "its two meta pages do not follow one another";
-    if (is_short || bytes <= WALK_BYTES_MAX)
+    if (whole || is_short || bytes <= WALK_BYTES_MAX)
         (void)hone__file_walk(fd, &newest, bytes, &why);
     return why;
 }
 
-hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
+static hone__file_state check(int fd, bool whole, char *reason, size_t reason_bytes) {
     const char *why = NULL;
     bool is_new = false;
     /* A writer at work moves pages under us.  Pages of the newest state stay as they are until two commits later, so a verdict
@@ -129,13 +163,23 @@ hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
     for (int i = 0; i < 8; i++) {
         uint64_t before = UINT64_MAX;
         hone__file_meta after;
-        why = look(fd, &before, &is_new);
+        why = look(fd, whole, &before, &is_new);
         if (why == NULL || before == UINT64_MAX || read_newest(fd, &after) != NULL || after.txn == before)
             break;
         why = NULL;
     }
     (void)snprintf(reason, reason_bytes, "%s", why == NULL ? "" : why);
+    if (why == hone__file_unreadable) /* no verdict: a failing disk must not make us throw a good file away */
+        return HONE_FILE_UNREADABLE;
     if (why != NULL)
         return HONE_FILE_DAMAGED;
     return is_new ? HONE_FILE_NEW : HONE_FILE_SOUND;
+}
+
+hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
+    return check(fd, false, reason, reason_bytes);
+}
+
+hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes) {
+    return check(fd, true, reason, reason_bytes);
 }

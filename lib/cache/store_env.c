@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "clock.h"
+#include "file.h"
 #include "log.h"
 #include "status.h"
 #include "store.h"
@@ -41,7 +42,7 @@ typedef enum attempt {
 
 typedef struct opening {
     hone__store *store;
-    bool locked;
+    bool locked, lock_file_usable;
     hone_status status;
     hone_error *err;
     char reason[160];
@@ -61,6 +62,7 @@ void hone__env_close(hone__store *store) {
     if (store->env != NULL)
         mdb_env_close(store->env);
     store->env = NULL;
+    store->is_copy = false;
 }
 
 static int env_open_once(hone__store *store, size_t map_bytes, const char *path, unsigned more_flags) {
@@ -109,16 +111,19 @@ static attempt judge_mdb(opening *o, int rc, const char *verb) {
     return failed(o, status);
 }
 
-/* We may read the data file and not write its lock file: read a copy of our own. */
+/* Where LMDB's lock file cannot serve a reader, a copy of its own does; hone__store_read renews it when the file moves on. */
 static int env_open_copy(hone__store *store, int fd) {
     int copy;
+    uint64_t state = 0;
     char path[32];
-    int rc = hone__snapshot_make(fd, store->map_bytes_max, &copy);
+    int rc = hone__snapshot_make(fd, store->map_bytes_max, &copy, &state);
     if (rc != 0)
         return rc;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", copy);
     rc = env_open_once(store, (size_t)store->map_bytes_max, path, MDB_NOLOCK);
     (void)close(copy); /* LMDB has its own descriptor now */
+    store->copy_state = state;
+    store->is_copy = rc == 0;
     return rc;
 }
 
@@ -127,6 +132,8 @@ static int env_open_copy(hone__store *store, int fd) {
 static int reserve_lock_file(const hone__store *store) {
     enum { LOCK_BYTES = (HONE_CACHE_READERS + 2) * 64 }; /* what LMDB takes; what more it needs it adds itself */
     struct stat info;
+    if (lstat(store->lock_path, &info) == 0 && info.st_size >= LOCK_BYTES && info.st_blocks * 512 >= (blkcnt_t)info.st_size)
+        return 0; /* it has its blocks */
     int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return errno == ENOSPC || errno == EDQUOT ? errno : 0; /* the rest LMDB finds out, and says */
@@ -177,17 +184,25 @@ static attempt find_tables(opening *o, MDB_txn *txn, unsigned create) {
             return judge_mdb(o, rc, "open the tables of");
         unsigned flags = 0;
         rc = mdb_dbi_flags(txn, store->dbi[t], &flags);
-        if (rc != 0 || flags != 0)
+        if (rc != 0)
+            return judge_mdb(o, rc, "open the tables of");
+        if (flags != 0)
             return damaged(o, "its tables have flags that Hone never sets");
     }
     return ATTEMPT_DONE;
 }
 
-static attempt open_tables(opening *o) {
+static attempt open_tables(opening *o, int fd) {
     MDB_txn *txn;
     int rc = mdb_txn_begin(o->store->env, NULL, MDB_RDONLY, &txn);
-    if (rc == EAGAIN) /* the same process id lives in another PID namespace: only writers are told apart */
+    if (rc == EAGAIN && !o->store->read_only) /* the same process id lives in another PID namespace: only writers are told apart */
         return ATTEMPT_NEEDS_LOCK;
+    if (rc == EAGAIN) {
+        hone__env_close(o->store);
+        rc = env_open_copy(o->store, fd);
+        if (rc == 0)
+            rc = mdb_txn_begin(o->store->env, NULL, MDB_RDONLY, &txn);
+    }
     if (rc != 0)
         return judge_mdb(o, rc, "read");
     attempt result = find_tables(o, txn, 0);
@@ -213,6 +228,17 @@ static hone_status put_format(hone__store *store, MDB_txn *txn, int *rc) {
     }
     hone__buf_free(&buf);
     return status;
+}
+
+/* LMDB syncs the file and not its name: without this a power failure may take the whole new cache, whatever was acknowledged. */
+static void sync_folder(const hone__store *store) {
+    char *dir = hone__path_dir(store->path);
+    int fd = dir == NULL ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd); /* not every filesystem can; then there is nothing better to do */
+        (void)close(fd);
+    }
+    hone__free(dir);
 }
 
 static attempt make_tables(opening *o) {
@@ -245,33 +271,77 @@ static attempt make_tables(opening *o) {
         return result;
     }
     rc = mdb_txn_commit(txn);
-    return rc == 0 ? ATTEMPT_DONE : judge_mdb(o, rc, "write");
+    if (rc != 0)
+        return judge_mdb(o, rc, "write");
+    if (fresh)
+        sync_folder(store);
+    return ATTEMPT_DONE;
 }
 
-/* The data file exists and is sound, or is new; `fd` is open on it. */
-static attempt open_sound(opening *o, int fd, bool is_new, uint64_t ino) {
+/* Between our look at the file and LMDB's opening it by name, another process may have put another file there; then LMDB would have one file
+ * and the lock file of the other. */
+static bool opened_the_same(const hone__store *store, const struct stat *checked) {
+    struct stat opened, named;
+    int fd;
+    if (mdb_env_get_fd(store->env, &fd) != 0 || fstat(fd, &opened) != 0 || lstat(store->path, &named) != 0)
+        return false;
+    return opened.st_ino == checked->st_ino && opened.st_dev == checked->st_dev && named.st_ino == checked->st_ino && named.st_dev == checked->st_dev &&
+           (!store->read_only || hone__side_serves(store, (uint64_t)checked->st_ino));
+}
+
+/* The lock file must be ours before it is used and, if it was just made in a folder like /tmp, still ours afterwards. */
+static attempt prepare_lock_file(opening *o) {
     hone__store *store = o->store;
-    hone_status status = HONE_OK;
-    if (!store->read_only) {
-        bool match = false;
-        status = o->locked ? hone__side_adopt(store, ino, o->err) : hone__side_match(store, ino, &match, o->err);
-        if (status == HONE_OK && !o->locked && (!match || is_new))
-            return ATTEMPT_NEEDS_LOCK;
-    }
-    if (status == HONE_OK)
+    hone_status status = hone__check_trusted(store->lock_path, store->read_only, o->err);
+    int rc = status == HONE_OK || status == HONE_E_NOTFOUND ? reserve_lock_file(store) : 0;
+    if (rc != 0 && !store->read_only)
+        return judge_mdb(o, rc, "open");
+    o->lock_file_usable = rc == 0;
+    if (status == HONE_E_NOTFOUND)
         status = hone__check_trusted(store->lock_path, store->read_only, o->err);
-    if (status != HONE_OK && status != HONE_E_NOTFOUND)
-        return failed(o, status);
-    int rc = reserve_lock_file(store);
-    if (rc == 0)
+    return status == HONE_OK || status == HONE_E_NOTFOUND ? ATTEMPT_DONE : failed(o, status);
+}
+
+static attempt open_env(opening *o, int fd, const struct stat *checked) {
+    hone__store *store = o->store;
+    int rc = EACCES;
+    if (!store->read_only || (o->lock_file_usable && hone__side_serves(store, (uint64_t)checked->st_ino)))
         rc = env_open_patiently(store);
     if ((rc == EACCES || rc == ENOSPC || rc == EDQUOT) && store->read_only)
         rc = env_open_copy(store, fd);
+    /* The data file has just been found sound: what LMDB does not understand is the lock file, which another version of LMDB may be using. */
+    if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+        return failed(o, hone__fail_os(o->err, HONE_E_STORE, "cache", rc, "cannot use %s (%s); remove it when no program has the cache open",
+                                       store->lock_path, mdb_strerror(rc)));
     if (rc != 0)
         return judge_mdb(o, rc, "open");
+    if (!store->is_copy && !opened_the_same(store, checked)) {
+        hone__env_close(store);
+        return ATTEMPT_NEEDS_LOCK; /* look again */
+    }
+    return ATTEMPT_DONE;
+}
+
+/* The data file exists and is sound, or is new; `fd` is open on it. */
+static attempt open_sound(opening *o, int fd, bool is_new, const struct stat *checked) {
+    hone__store *store = o->store;
+    uint64_t ino = (uint64_t)checked->st_ino;
+    if (!store->read_only) {
+        bool match = false;
+        hone_status status = o->locked ? hone__side_adopt(store, ino, o->err) : hone__side_match(store, ino, &match, o->err);
+        if (status != HONE_OK)
+            return failed(o, status);
+        if (!o->locked && (!match || is_new))
+            return ATTEMPT_NEEDS_LOCK;
+    }
+    attempt result = prepare_lock_file(o);
+    if (result == ATTEMPT_DONE)
+        result = open_env(o, fd, checked);
+    if (result != ATTEMPT_DONE)
+        return result;
     int dead = 0;
     (void)mdb_reader_check(store->env, &dead);
-    attempt result = open_tables(o);
+    result = open_tables(o, fd);
     if (result == ATTEMPT_NEEDS_LOCK && store->read_only)
         result = damaged(o, "it has no tables");
     if (result == ATTEMPT_NEEDS_LOCK && o->locked)
@@ -297,11 +367,16 @@ static attempt try_open(opening *o) {
         hone__file_state state = hone__file_check(fd, o->reason, sizeof o->reason);
         if (state == HONE_FILE_NEW && store->read_only)
             result = failed(o, hone__fail_os(o->err, HONE_E_NOTFOUND, "cache", ENOENT, "%s is empty: nothing was stored there yet", store->path));
+        else if (state == HONE_FILE_UNREADABLE)
+            result = failed(o, hone__fail_os(o->err, HONE_E_IO, "cache", errno, "cannot read %s: %s; if that goes on, set HONE_CACHE to another disk",
+                                             store->path, strerror(errno)));
         else if (state == HONE_FILE_DAMAGED)
             result = ATTEMPT_DAMAGED;
         else
-            result = open_sound(o, fd, state == HONE_FILE_NEW, (uint64_t)info.st_ino);
+            result = open_sound(o, fd, state == HONE_FILE_NEW, &info);
     }
+    if (result == ATTEMPT_DONE)
+        hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0); /* it was empty until now, perhaps */
     (void)close(fd);
     if (result == ATTEMPT_DONE) {
         store->dev = (uint64_t)info.st_dev;
@@ -354,6 +429,8 @@ static bool was_a_cache(const hone__store *store) {
 
 static attempt settle(opening *o) {
     attempt result = try_open(o);
+    for (int i = 0; i < 3 && result == ATTEMPT_NEEDS_LOCK && (o->locked || o->store->read_only); i++)
+        result = try_open(o); /* somebody moved the file meanwhile */
     if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
     if (result == ATTEMPT_DAMAGED && !was_a_cache(o->store))

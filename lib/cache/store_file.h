@@ -10,6 +10,7 @@
 
 typedef struct hone__tree {
     uint16_t flags, depth;
+    uint64_t entries;
     uint64_t root; /* UINT64_MAX: empty */
 } hone__tree;
 
@@ -20,10 +21,11 @@ typedef struct hone__file_meta {
     bool in_turn; /* the two meta pages follow one another */
 } hone__file_meta;
 
+/* Why there is no verdict on a file: reading it failed, which says nothing about what is in it.  Compared by address. */
+extern const char hone__file_unreadable[];
+
 /* From the 48 bytes of a tree's description. */
 hone__tree hone__tree_read(const uint8_t *at);
-/* The number of the newest transaction; false when there is no sound meta page. */
-bool hone__file_state_number(int fd, uint64_t *txn);
 /* False with *why when the file is damaged.  Needs a file that does not change meanwhile. */
 bool hone__file_walk(int fd, const hone__file_meta *meta, uint64_t file_bytes, const char **why);
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -21,6 +22,8 @@
 #endif
 
 enum { SIDE_BYTES = 96 };
+/* About as long as a commit takes; sleeping longer leaves the lock free while all wait. */
+#define NAP_NS_MAX 1000000u
 
 hone_status hone__side_open(hone__store *store, hone_error *err) {
     int fd;
@@ -48,7 +51,7 @@ static void nap(uint64_t *step_ns) {
     uint64_t length = *step_ns / 2 + hone__clock_ns() % *step_ns; /* jitter: waiters must not march in step */
     struct timespec time = {.tv_sec = 0, .tv_nsec = (long)length};
     (void)nanosleep(&time, NULL);
-    *step_ns = *step_ns * 2 > 20000000u ? 20000000u : *step_ns * 2;
+    *step_ns = *step_ns * 2 > NAP_NS_MAX ? NAP_NS_MAX : *step_ns * 2;
 }
 
 /* One try with the process' half held.  EAGAIN: somebody else has it. */
@@ -73,7 +76,7 @@ static int try_lock(hone__store *store, hone_error *err, hone_status *status) {
 }
 
 hone_status hone__side_lock(hone__store *store, uint32_t wait_ms, hone_error *err) {
-    uint64_t deadline = hone__clock_ns() + (uint64_t)wait_ms * 1000000u, step_ns = 200000;
+    uint64_t deadline = hone__clock_ns() + (uint64_t)wait_ms * 1000000u, step_ns = 100000;
     for (;;) {
         if (pthread_mutex_trylock(&store->writer) == 0) {
             hone_status status = HONE_OK;
@@ -103,6 +106,17 @@ static void side_text(char text[SIDE_BYTES], uint64_t ino) {
     memset(text, 0, SIDE_BYTES);
     (void)snprintf(text, SIDE_BYTES, "hone-side 1 libc=" LIBC_NAME " mutex=%zu inode=%llu\n", sizeof(pthread_mutex_t),
                    (unsigned long long)ino);
+}
+
+bool hone__side_serves(const hone__store *store, uint64_t ino) {
+    char have[SIDE_BYTES + 1] = {0};
+    int fd;
+    if (hone__open_trusted(&fd, store->side_path, O_RDONLY, true, NULL) != HONE_OK)
+        return true; /* none, or none that we may read: LMDB's own rules must do */
+    ssize_t got = pread(fd, have, SIDE_BYTES, 0);
+    (void)close(fd);
+    const char *named = got <= 0 ? NULL : strstr(have, " inode=");
+    return named == NULL || strtoull(named + strlen(" inode="), NULL, 10) == ino;
 }
 
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err) {

@@ -33,6 +33,13 @@ bool hone__store_replaced(const hone__store *store) {
     return (uint64_t)info.st_ino != store->ino || (uint64_t)info.st_dev != store->dev;
 }
 
+bool hone__store_closed(hone__store *store) {
+    (void)pthread_rwlock_rdlock(&store->gate);
+    bool closed = store->env == NULL;
+    (void)pthread_rwlock_unlock(&store->gate);
+    return closed || store->broken;
+}
+
 static char *with_suffix(const char *path, const char *suffix) {
     size_t bytes = strlen(path) + strlen(suffix) + 1;
     char *text = hone__alloc(bytes);
@@ -43,6 +50,7 @@ static char *with_suffix(const char *path, const char *suffix) {
 
 static void store_free(hone__store *store) {
     hone__env_close(store);
+    hone__stamp_release(store);
     if (store->side_fd >= 0)
         (void)close(store->side_fd);
     (void)pthread_mutex_destroy(&store->writer);
@@ -89,8 +97,8 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     store->path = hone__strdup(path);
     store->lock_path = with_suffix(path, "-lock");
     store->side_path = with_suffix(path, ".wlock");
-    hone_status status = HONE_OK;
-    if (store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
+    hone_status status = hone__stamp_reserve(store);
+    if (status != HONE_OK || store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
         status = hone__fail(err, HONE_E_NOMEM, "cache", "no memory to open %s", path);
     if (status == HONE_OK && !store->read_only)
         status = hone__side_open(store, err);
@@ -113,21 +121,36 @@ hone_status hone__store_reopen(hone__store *store, hone_error *err) {
     return status;
 }
 
+/* Close and open again without waiting: for a gate that is held exclusively. */
+static hone_status reopen_at_once(hone__store *store, hone_error *err) {
+    (void)pthread_rwlock_wrlock(&store->gate);
+    hone__env_close(store);
+    hone_status status = hone__env_open(store, false, 0, err);
+    (void)pthread_rwlock_unlock(&store->gate);
+    return status;
+}
+
 /* A handle that may write wants a store that was opened for reading only. */
 static hone_status make_writable(hone__store *store, const hone_cache_options *options, hone_error *err) {
     (void)pthread_mutex_lock(&store->writer); /* a read-only store has no other half of the side lock */
-    (void)pthread_rwlock_wrlock(&store->gate);
-    hone__env_close(store);
     store->read_only = false;
     hone_status status = hone__side_open(store, err);
     (void)pthread_mutex_unlock(&store->writer);
     if (status == HONE_OK)
-        status = hone__env_open(store, false, wait_ms_of(options), err);
-    if (status != HONE_OK) {
-        store->read_only = true;
-        (void)hone__env_open(store, false, 0, NULL); /* failing that, the next use tries again */
+        status = reopen_at_once(store, err);
+    if (status == HONE_E_BUSY) { /* it does need the side lock, for which nobody may wait inside the gate */
+        status = hone__side_lock(store, wait_ms_of(options), err);
+        if (status == HONE_OK) {
+            status = hone__store_reopen(store, err);
+            hone__side_unlock(store);
+        }
     }
-    (void)pthread_rwlock_unlock(&store->gate);
+    if (status != HONE_OK) {
+        (void)pthread_mutex_lock(&store->writer);
+        store->read_only = true;
+        (void)pthread_mutex_unlock(&store->writer);
+        (void)reopen_at_once(store, NULL); /* failing that, the next use tries again */
+    }
     return status;
 }
 
@@ -135,7 +158,7 @@ static hone_status make_writable(hone__store *store, const hone_cache_options *o
 static hone_status share(hone__store *store, const hone_cache_options *options, hone_error *err) {
     if (store->read_only && options->read_only == 0)
         HONE_TRY(make_writable(store, options, err));
-    if (!store->read_only && (hone__store_replaced(store) || store->env == NULL)) {
+    if (hone__store_replaced(store) || hone__store_closed(store)) {
         HONE_TRY(hone__side_lock(store, wait_ms_of(options), err));
         hone_status status = hone__store_reopen(store, err);
         hone__side_unlock(store);

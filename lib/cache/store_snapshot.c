@@ -26,7 +26,7 @@ static int copy_bytes(int from, int to, off_t bytes) {
     return 0;
 }
 
-int hone__snapshot_make(int fd, uint64_t bytes_max, int *out) {
+int hone__snapshot_make(int fd, uint64_t bytes_max, int *out, uint64_t *state) {
     *out = -1;
     for (int i = 0; i < 8; i++) {
         struct stat info;
@@ -45,6 +45,7 @@ int hone__snapshot_make(int fd, uint64_t bytes_max, int *out) {
         bool same = hone__file_state_number(fd, &after) && after == before;
         if (rc == 0 && same) {
             *out = copy;
+            *state = before;
             return 0;
         }
         (void)close(copy);

@@ -1,25 +1,32 @@
 /* store_txn.c: transactions with the answers to everything LMDB may say: a map that another process has grown, a full map, full reader
  * slots, a process id that is taken in another PID namespace, an environment beyond use, a file replaced under us. */
 #define _GNU_SOURCE
+#include "clock.h"
 #include "log.h"
 #include "status.h"
 #include "store.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RETRIES = 4, READER_CHECK_EVERY = 256 };
+#define LOOK_EVERY_NS 1000000000u
 
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
     if (cache == NULL)
         return hone__fail(err, HONE_E_ARG, "cache", "no cache was given");
     if (cache->pid != getpid())
-        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", cache->store->path);
+        return hone__fail(err, HONE_E_FORKED, "cache", "%s was opened before fork(); open it again in the child", hone_cache_path(cache));
     return HONE_OK;
 }
 
 hone_status hone__cache_writable(const hone_cache *cache, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
+    if (cache->store == NULL)
+        return hone__fail(err, HONE_E_PERM, "cache", "this cache has packs only, and no file to write to");
     if (cache->read_only)
         return hone__fail(err, HONE_E_PERM, "cache", "%s was opened read-only", cache->store->path);
     return HONE_OK;
@@ -61,12 +68,37 @@ static bool make_room(hone__store *store) {
 static hone_status reopen(const hone_cache *cache, hone_error *err) {
     HONE_TRY(hone__side_lock(cache->store, cache->wait_ms, err));
     hone_status status = HONE_OK;
-    if (cache->store->broken || cache->store->env == NULL) {
+    if (hone__store_closed(cache->store)) {
         hone__log(HONE_LOG_WARN, "cache", "%s has to be opened again", cache->store->path);
         status = hone__store_reopen(cache->store, err);
     }
     hone__side_unlock(cache->store);
     return status;
+}
+
+/* Who only reads would never notice that the file was replaced (hone_cache_compact, `mv`, a cache set aside), nor, reading a copy, that it was written.  So look
+ * now and then; without waiting, and failing that, what is open serves on. */
+static void follow_file(hone__store *store) {
+    uint64_t now = hone__clock_ns(), due = atomic_load_explicit(&store->look_ns, memory_order_relaxed);
+    if (now < due || !atomic_compare_exchange_strong(&store->look_ns, &due, now + LOOK_EVERY_NS) || due == 0)
+        return;
+    struct stat info;
+    if (lstat(store->path, &info) != 0)
+        return; /* deleted: the answers are still good ones */
+    bool moved = hone__store_replaced(store);
+    int fd = !moved && store->is_copy ? open(store->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    uint64_t state;
+    if (fd >= 0) {
+        moved = hone__file_state_number(fd, &state) && state != store->copy_state;
+        (void)close(fd);
+    }
+    if (!moved || hone__side_lock(store, 0, NULL) != HONE_OK)
+        return;
+    (void)hone__store_reopen(store, NULL);
+    hone__side_unlock(store);
+    /* A large file that changes all the time must not be copied all the time. */
+    uint64_t after = hone__clock_ns();
+    atomic_store_explicit(&store->look_ns, after + LOOK_EVERY_NS + 20 * (after - now), memory_order_relaxed);
 }
 
 /* With the side lock held, a write transaction tells processes apart that LMDB's reader table cannot. */
@@ -91,7 +123,10 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
+    if (store == NULL)
+        return hone__fail(err, HONE_E_NOTFOUND, "cache", "this cache has packs only, and no file of its own");
     int rc = 0;
+    follow_file(store);
     for (int i = 0; i < RETRIES; i++) {
         hone__txn txn = {.store = store};
         (void)pthread_rwlock_rdlock(&store->gate);
@@ -159,7 +194,7 @@ static hone_status write_locked(hone_cache *cache, hone__txn_fn *fn, void *user,
     hone_status status = HONE_E_STORE;
     bool reopened = false;
     for (int i = 0; i < RETRIES; i++) {
-        if (!reopened && (store->env == NULL || store->broken || hone__store_replaced(store))) {
+        if (!reopened && (hone__store_closed(store) || hone__store_replaced(store))) {
             hone__log(HONE_LOG_WARN, "cache", "%s was replaced or failed, and is opened again", store->path);
             HONE_TRY(hone__store_reopen(store, err));
             reopened = true;
@@ -209,11 +244,22 @@ hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot
 
 hone_status hone__txn_put(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
     MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, 0));
+}
+
+hone_status hone__txn_append(hone__txn *txn, hone__table table, hone__slot_key slot, const void *bytes, size_t count) {
+    MDB_val key = val(slot), value = {count, (void *)(uintptr_t)bytes};
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
+    return note(txn, mdb_put(txn->txn, txn->store->dbi[table], &key, &value, MDB_APPEND));
 }
 
 hone_status hone__txn_delete(hone__txn *txn, hone__table table, hone__slot_key slot) {
     MDB_val key = val(slot);
+    if (table == HONE_TABLE_ENTRY)
+        HONE_TRY(hone__generation_mark(txn, slot));
     return note(txn, mdb_del(txn->txn, txn->store->dbi[table], &key, NULL));
 }
 
@@ -230,4 +276,13 @@ hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key
 
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
     return note(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT));
+}
+
+void hone__txn_forget(const hone__seen *seen) {
+    long page = sysconf(_SC_PAGESIZE);
+    if (seen->low == 0 || page <= 0)
+        return;
+    uintptr_t from = seen->low & ~((uintptr_t)page - 1);
+    /* The map is shared and read-only for us: the pages stay in the system's cache, and whoever needs one again gets it from there. */
+    (void)madvise((void *)from, (size_t)(seen->high - from), MADV_DONTNEED);
 }

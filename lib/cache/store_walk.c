@@ -19,14 +19,20 @@ enum {
     NODE_TABLE = 0x02,
     DEPTH_MAX = 32, /* of LMDB's cursors */
     TABLES_MAX = 32,
-    KEY_BYTES_MAX = 511
+    KEY_BYTES_MAX = 128 /* longer than any of ours */
 };
 
 typedef enum tree_kind { TREE_FREE, TREE_MAIN, TREE_TABLE } tree_kind;
 
+typedef struct key_copy {
+    uint32_t bytes; /* 0: none */
+    uint8_t byte[KEY_BYTES_MAX];
+} key_copy;
+
 typedef struct step {
     uint64_t page;
     uint32_t level; /* 1: a leaf */
+    key_copy least; /* what is below is not smaller: the parent says so, and look-ups believe it */
 } step;
 
 typedef struct walk {
@@ -39,6 +45,8 @@ typedef struct walk {
     uint8_t *units; /* one bit for each two bytes of it that a node has */
     step *stack;
     size_t stack_count, stack_capacity;
+    uint64_t entries; /* in the leaves so far */
+    key_copy last;  /* of the leaves so far: pages are visited in the order of their keys */
     hone__tree table[TABLES_MAX];
     uint32_t table_count;
     const char *why;
@@ -70,7 +78,7 @@ static bool claim(walk *w, uint64_t first, uint64_t count, bool on_disk) {
     return true;
 }
 
-static bool push(walk *w, uint64_t page, uint32_t level) {
+static bool push(walk *w, uint64_t page, uint32_t level, const key_copy *least) {
     if (w->stack_count == w->stack_capacity) {
         size_t capacity = w->stack_capacity == 0 ? 256 : w->stack_capacity * 2;
         step *grown = hone__realloc(w->stack, capacity * sizeof *grown);
@@ -79,12 +87,28 @@ static bool push(walk *w, uint64_t page, uint32_t level) {
         w->stack = grown;
         w->stack_capacity = capacity;
     }
-    w->stack[w->stack_count++] = (step){page, level};
+    w->stack[w->stack_count++] = (step){.page = page, .level = level, .least = *least};
     return true;
 }
 
+static key_copy key_of(const uint8_t *node) {
+    key_copy key = {.bytes = (uint32_t)get(node + 6, 2)};
+    key.bytes = key.bytes > KEY_BYTES_MAX ? 0 : key.bytes; /* refused elsewhere */
+    memcpy(key.byte, node + NODE_HEADER, key.bytes);
+    return key;
+}
+
+/* As LMDB compares: numbers in the list of free pages, else bytes. */
+static bool is_less(tree_kind kind, const key_copy *a, const key_copy *b) {
+    if (kind == TREE_FREE && a->bytes == 8 && b->bytes == 8)
+        return get(a->byte, 8) < get(b->byte, 8);
+    int order = memcmp(a->byte, b->byte, a->bytes < b->bytes ? a->bytes : b->bytes);
+    return order != 0 ? order < 0 : a->bytes < b->bytes;
+}
+
 static bool read_at(walk *w, void *out, size_t count, uint64_t at) {
-    return pread(w->fd, out, count, (off_t)at) == (ssize_t)count || no(w, "a page cannot be read");
+    ssize_t got = pread(w->fd, out, count, (off_t)at);
+    return got == (ssize_t)count || no(w, got < 0 ? hone__file_unreadable : "a page lies beyond the end of the file");
 }
 
 /* A list of free pages: a count and that many page numbers, descending. */
@@ -163,22 +187,44 @@ static bool claim_units(walk *w, uint64_t at, uint64_t bytes) {
     return true;
 }
 
-static bool check_node(walk *w, tree_kind kind, uint64_t at, uint32_t level) {
+static bool check_node(walk *w, tree_kind kind, uint64_t at, const step *page, bool is_first) {
     const uint8_t *node = w->page + at;
     uint64_t room = w->page_size - at, key = get(node + 6, 2);
-    if (level == 1) {
+    if (page->level == 1) {
         if (!check_leaf_node(w, kind, node, room))
             return false;
         bool big = get(node + 4, 2) == NODE_BIG;
         return claim_units(w, at, NODE_HEADER + key + (big ? 8 : get(node, 4)));
     }
-    if (NODE_HEADER + key > room || key > KEY_BYTES_MAX)
+    if (NODE_HEADER + key > room || key > KEY_BYTES_MAX || (!is_first && key == 0))
         return no(w, "a node leads out of its page");
     uint64_t child = get(node, 4) | get(node + 4, 2) << 32;
-    return claim_units(w, at, NODE_HEADER + key) && claim(w, child, 1, true) && push(w, child, level - 1);
+    key_copy own = key_of(node);
+    /* The first key of a branch page says nothing; the parent's holds. */
+    return claim_units(w, at, NODE_HEADER + key) && claim(w, child, 1, true) && push(w, child, page->level - 1, is_first ? &page->least : &own);
 }
 
-static bool check_page(walk *w, tree_kind kind, step at) {
+/* The keys of a page, whose nodes have been checked, ascend, and continue those of the leaves before. */
+static bool check_order(walk *w, tree_kind kind, const step *page, uint64_t count) {
+    uint64_t first = page->level == 1 ? 0 : 1;
+    key_copy before = page->level == 1 ? w->last : page->least;
+    for (uint64_t i = first; i < count; i++) {
+        key_copy key = key_of(w->page + get(w->page + PAGE_HEADER + 2 * i, 2));
+        if (before.bytes > 0 && !is_less(kind, &before, &key))
+            return no(w, "keys are out of order");
+        before = key;
+        if (i == 0 && page->least.bytes > 0 && is_less(kind, &key, &page->least))
+            return no(w, "a page has keys below what its parent says");
+    }
+    if (page->level == 1) {
+        if (w->last.bytes > 0 && page->least.bytes > 0 && !is_less(kind, &w->last, &page->least))
+            return no(w, "a page has keys above what its parent says");
+        w->last = before;
+    }
+    return true;
+}
+
+static bool check_page(walk *w, tree_kind kind, const step at) {
     if (!read_at(w, w->page, w->page_size, at.page * w->page_size))
         return false;
     uint64_t flags = get(w->page + 10, 2), lower = get(w->page + 12, 2), upper = get(w->page + 14, 2);
@@ -190,29 +236,33 @@ static bool check_page(walk *w, tree_kind kind, step at) {
     if (count < least)
         return no(w, "a page has too few nodes");
     memset(w->units, 0, w->page_size / 16 + 1);
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = count; i-- > 0;) { /* the first child is to be the next page */
         uint64_t node = get(w->page + PAGE_HEADER + 2 * i, 2);
         if (node < upper || node % 2 != 0 || node + NODE_HEADER > w->page_size)
             return no(w, "a node leads out of its page");
-        if (!check_node(w, kind, node, at.level))
+        if (!check_node(w, kind, node, &at, i == 0))
             return false;
     }
-    return true;
+    w->entries += at.level == 1 ? count : 0;
+    return check_order(w, kind, &at, count);
 }
 
 static bool check_tree(walk *w, tree_kind kind, hone__tree tree) {
     if (tree.root == UINT64_MAX)
-        return tree.depth == 0 || no(w, "a tree has a depth and no root");
+        return (tree.depth == 0 && tree.entries == 0) || no(w, "a tree has a depth or entries and no root");
     if (tree.depth == 0 || tree.depth > DEPTH_MAX)
         return no(w, "a tree has a senseless depth");
+    const key_copy none = {.bytes = 0};
     w->stack_count = 0;
-    if (!claim(w, tree.root, 1, true) || !push(w, tree.root, tree.depth))
+    w->entries = 0;
+    w->last = none;
+    if (!claim(w, tree.root, 1, true) || !push(w, tree.root, tree.depth, &none))
         return false;
     while (w->stack_count > 0) {
         if (!check_page(w, kind, w->stack[--w->stack_count]))
             return false;
     }
-    return true;
+    return w->entries == tree.entries || no(w, "a tree has more or fewer entries than it says");
 }
 
 bool hone__file_walk(int fd, const hone__file_meta *meta, uint64_t file_bytes, const char **why) {

@@ -3,6 +3,7 @@
 #include "device.h"
 #include "alloc.h"
 #include "cpu_identity.h"
+#include "gpu_identity.h"
 #include "limit.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@ static hone_status nomem(hone_error *err) {
 }
 
 void hone_device_free(hone_device *device) {
-    if (device == NULL)
+    if (device == NULL || atomic_fetch_sub(&device->shares, 1) > 0)
         return;
     hone__free(device->name);
     hone__free(device->kind);
@@ -29,6 +30,12 @@ void hone_device_free(hone_device *device) {
     cJSON_Delete(device->identity);
     cJSON_Delete(device->description);
     hone__free(device);
+}
+
+hone_device *hone__device_share(const hone_device *device) {
+    hone_device *shared = (hone_device *)(uintptr_t)device;
+    (void)atomic_fetch_add(&shared->shares, 1);
+    return shared;
 }
 
 const char *hone_device_name(const hone_device *device) {
@@ -126,21 +133,29 @@ static bool describe_host(cJSON *description) {
     return ok;
 }
 
-static hone_status detect_cpu(hone_device **out, hone_error *err) {
+static hone_status new_device(hone_device **out, const char *kind, const char *ordinal, hone_error *err) {
     hone_device *device = hone__alloc(sizeof *device);
+    *out = device;
     if (device == NULL)
         return nomem(err);
-    uint32_t cpus = 1, first = 0;
-    usable_cpus(&cpus, &first);
-    device->kind = hone__strdup("cpu");
-    device->ordinal = hone__strdup("cpu");
+    device->kind = hone__strdup(kind);
+    device->ordinal = hone__strdup(ordinal);
     /* Parsed, not created: the first parse of a process points cJSON at our allocator, and memory must not cross over. */
     (void)hone__json_parse(&device->identity, "{}", 2, "identity", NULL);
     (void)hone__json_parse(&device->description, "{}", 2, "description", NULL);
-    bool ok = device->kind != NULL && device->ordinal != NULL && device->identity != NULL && device->description != NULL &&
-              hone__cpu_identify("", cpus, first, device->identity, device->description, &device->name) &&
-              describe_host(device->description);
-    if (!ok) {
+    if (device->kind != NULL && device->ordinal != NULL && device->identity != NULL && device->description != NULL)
+        return HONE_OK;
+    hone_device_free(device);
+    *out = NULL;
+    return nomem(err);
+}
+
+static hone_status detect_cpu(hone_device **out, hone_error *err) {
+    uint32_t cpus = 1, first = 0;
+    hone_device *device = NULL;
+    HONE_TRY(new_device(&device, "cpu", "cpu", err));
+    usable_cpus(&cpus, &first);
+    if (!hone__cpu_identify("", cpus, first, device->identity, device->description, &device->name) || !describe_host(device->description)) {
         hone_device_free(device);
         return nomem(err);
     }
@@ -149,22 +164,74 @@ static hone_status detect_cpu(hone_device **out, hone_error *err) {
     return HONE_OK;
 }
 
-static bool is_cuda_name(const char *name) {
-    if (strncmp(name, "cuda", 4) != 0)
+static hone_status detect_gpu(hone_device **out, const hone__cuda *cuda, int ordinal, const char *name, hone_error *err) {
+    struct utsname names;
+    hone_device *device = NULL;
+    HONE_TRY(new_device(&device, "cuda", name, err));
+    bool ok = hone__gpu_identify(cuda, ordinal, device->identity, device->description, &device->name);
+    if (ok && uname(&names) == 0)
+        ok = cJSON_AddStringToObject(device->description, "host", names.nodename) != NULL;
+    if (!ok) {
+        hone_device_free(device);
+        return hone__fail(err, HONE_E_NODEVICE, "device", "the CUDA driver does not describe GPU %d; does nvidia-smi work here?", ordinal);
+    }
+    sort_members(device->identity);
+    *out = device;
+    return HONE_OK;
+}
+
+/* "cuda:all": the first GPU's identity, which all others must have. */
+static hone_status detect_all(hone_device **out, const hone__cuda *cuda, int count, hone_error *err) {
+    hone_device *first = NULL;
+    hone_status status = detect_gpu(&first, cuda, 0, "cuda:all", err);
+    for (int i = 1; i < count && status == HONE_OK; i++) {
+        hone_device *other = NULL;
+        status = detect_gpu(&other, cuda, i, "cuda:all", err);
+        if (status == HONE_OK && !cJSON_Compare(first->identity, other->identity, 1))
+            status = hone__fail(err, HONE_E_ARG, "device",
+                                "cuda:all needs equal GPUs: cuda:0 is %.60s, cuda:%d is %.60s; choose some with CUDA_VISIBLE_DEVICES", first->name, i,
+                                other->name);
+        hone_device_free(other);
+    }
+    if (status != HONE_OK) {
+        hone_device_free(first);
+        return status;
+    }
+    *out = first;
+    return HONE_OK;
+}
+
+bool hone__device_is_cuda(const char *name) {
+    if (name == NULL || strncmp(name, "cuda", 4) != 0)
         return false;
-    return name[4] == '\0' || (name[4] == ':' && name[5] != '\0' && strspn(name + 5, "0123456789") == strlen(name + 5));
+    bool number = name[4] == ':' && name[5] != '\0' && strlen(name) <= 8 && strspn(name + 5, "0123456789") == strlen(name + 5);
+    return name[4] == '\0' || number || strcmp(name, "cuda:all") == 0;
+}
+
+static hone_status detect_cuda(hone_device **out, const char *name, hone_error *err) {
+    const hone__cuda *cuda = NULL;
+    int count = 0;
+    HONE_TRY(hone__cuda_open(&cuda, err));
+    if (cuda->device_count(&count) != HONE_CU_OK || count < 1)
+        return hone__fail(err, HONE_E_NODEVICE, "device", "the CUDA driver sees no GPU");
+    if (strcmp(name, "cuda:all") == 0)
+        return detect_all(out, cuda, count, err);
+    long ordinal = name[4] == ':' ? strtol(name + 5, NULL, 10) : 0;
+    if (ordinal >= count)
+        return hone__fail(err, HONE_E_NODEVICE, "device", "there is no %s: the driver sees %d GPU%s, cuda:0%s", name, count, count > 1 ? "s" : "",
+                          count > 1 ? " and up" : "");
+    return detect_gpu(out, cuda, (int)ordinal, name, err);
 }
 
 hone_status hone__device_detect(hone_device **out, const char *name, hone_error *err) {
     *out = NULL;
-    if (name == NULL || strcmp(name, "cpu") == 0)
+    if (name != NULL && strcmp(name, "cpu") == 0)
         return detect_cpu(out, err);
-    if (is_cuda_name(name))
-        return hone__fail(err, HONE_E_UNSUPPORTED, "device",
-                          "device \"%.40s\": this build tunes on CPUs and through external evaluators; use \"cpu\", or a spec of "
-                          "language external whose evaluator drives the GPU",
-                          name);
-    return hone__fail(err, HONE_E_NODEVICE, "device", "no device \"%.40s\"; known are \"cpu\" and \"cuda:N\"", name);
+    if (name == NULL)
+        return detect_cuda(out, "cuda:0", NULL) == HONE_OK ? HONE_OK : detect_cpu(out, err);
+    if (hone__device_is_cuda(name))
+        return detect_cuda(out, name, err);
+    return hone__fail(err, HONE_E_NODEVICE, "device", "no device \"%.40s\"; known are \"cpu\", \"cuda:N\" and \"cuda:all\"", name);
 }
 
 /* ---- an evaluator's hello ---- */
@@ -206,6 +273,22 @@ static double peak(const cJSON *peaks, const char *name) {
     return isfinite(value) && value > 0 ? value : 0;
 }
 
+void hone__device_read_peaks(hone_device *device, const cJSON *peaks) {
+    device->peak_gbps = peak(peaks, "gbps");
+    device->peak_gflops = peak(peaks, "gflops");
+    device->peak_tf32_gflops = peak(peaks, "tf32_gflops");
+    device->peak_fp16_gflops = peak(peaks, "fp16_gflops");
+    device->peak_bf16_gflops = peak(peaks, "bf16_gflops");
+}
+
+double hone__device_gflops(const hone_device *device, const char *precision) {
+    if (strcmp(precision, "tf32") == 0)
+        return device->peak_tf32_gflops;
+    if (strcmp(precision, "fp16") == 0)
+        return device->peak_fp16_gflops;
+    return strcmp(precision, "bf16") == 0 ? device->peak_bf16_gflops : device->peak_gflops;
+}
+
 hone_status hone__device_from_hello(hone_device **out, const cJSON *device, const cJSON *peaks, hone_error *err) {
     *out = NULL;
     const char *kind = hone__json_string(device, "kind");
@@ -230,8 +313,7 @@ hone_status hone__device_from_hello(hone_device **out, const cJSON *device, cons
         return nomem(err);
     }
     sort_members(made->identity);
-    made->peak_gbps = peak(peaks, "gbps");
-    made->peak_gflops = peak(peaks, "gflops");
+    hone__device_read_peaks(made, peaks);
     *out = made;
     return HONE_OK;
 }

@@ -192,10 +192,10 @@ void hone__key_kernel_bytes(hone__buf *buf, const hone_kernel *kernel) {
     put_sizes(buf, kernel, sizes);
     put_args(buf, kernel);
     put_params(buf, kernel->space, params);
-    put_extents(buf, kernel->grid);
-    put_extents(buf, kernel->block);
-    put_extents(buf, kernel->cluster);
-    put_expr(buf, kernel->shared_bytes);
+    put_extents(buf, kernel->launch.grid);
+    put_extents(buf, kernel->launch.block);
+    put_extents(buf, kernel->launch.cluster);
+    put_expr(buf, kernel->launch.shared_bytes);
     put_evaluator(buf, kernel);
 }
 

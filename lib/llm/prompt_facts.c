@@ -9,7 +9,7 @@ enum {
     SOURCE_BYTES = 32 << 10,
     DEPENDENCY_BYTES = 8 << 10,
     DEPENDENCIES_BYTES = 20 << 10,
-    DESCRIPTION_BYTES = 2048,
+    DESCRIPTION_BYTES = 8192,
     VALUES_SHOWN = 24,
     FACT_BYTES = 400
 };
@@ -183,9 +183,13 @@ void hone__facts_device(hone__buf *buf, const hone__prompt_input *input) {
         hone__text_number(buf, device->peak_gbps, 4);
         hone__buf_text(buf, " GB/s\n");
     }
-    if (device->peak_gflops > 0) {
-        hone__buf_text(buf, "- measured fp32 peak: ");
-        hone__text_number(buf, device->peak_gflops, 4);
+    static const char *const precisions[] = {"fp32", "tf32", "fp16", "bf16"};
+    for (size_t i = 0; i < sizeof precisions / sizeof precisions[0]; i++) {
+        double rate = hone__device_gflops(device, precisions[i]);
+        if (rate <= 0)
+            continue;
+        hone__buf_printf(buf, "- measured %s peak%s: ", precisions[i], i > 0 ? " of the matrix units" : "");
+        hone__text_number(buf, rate, 4);
         hone__buf_text(buf, " GFLOP/s\n");
     }
 }
@@ -209,7 +213,7 @@ void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input) {
         hone__buf_text(buf, " operations a byte");
         if (roof.memory_ns > 0 && roof.compute_ns > 0) {
             hone__buf_text(buf, "; this device balances at ");
-            hone__text_number(buf, input->device->peak_gflops / input->device->peak_gbps, 3);
+            hone__text_number(buf, hone__device_gflops(input->device, hone__precision_name(input->kernel->precision)) / input->device->peak_gbps, 3);
         }
         hone__buf_char(buf, '\n');
     }
@@ -253,10 +257,10 @@ void hone__facts_launch(hone__buf *buf, const hone__prompt_input *input) {
     const hone__space *space = hone__bound_space(input->bound);
     int64_t values[HONE_SIZES_MAX + HONE_LIMIT_SLOTS] = {0};
     hone__space_values(space, hone__bound_sizes(input->bound), &space->base, values);
-    put_dimensions(buf, "grid", kernel->grid, values);
-    put_dimensions(buf, "block", kernel->block, values);
-    put_dimensions(buf, "cluster", kernel->cluster, values);
-    hone__expr *const shared[3] = {kernel->shared_bytes, NULL, NULL};
+    put_dimensions(buf, "grid", kernel->launch.grid, values);
+    put_dimensions(buf, "block", kernel->launch.block, values);
+    put_dimensions(buf, "cluster", kernel->launch.cluster, values);
+    hone__expr *const shared[3] = {kernel->launch.shared_bytes, NULL, NULL};
     put_dimensions(buf, "dynamic shared memory in bytes", shared, values);
 }
 

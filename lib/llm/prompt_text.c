@@ -272,7 +272,8 @@ void hone__roofline_get(const hone__prompt_input *input, hone__roofline *out) {
     /* GB/s is bytes a nanosecond, GFLOP/s operations a nanosecond. */
     if (out->bytes > 0 && input->device->peak_gbps > 0)
         out->memory_ns = out->bytes / input->device->peak_gbps;
-    if (out->flops > 0 && input->device->peak_gflops > 0)
-        out->compute_ns = out->flops / input->device->peak_gflops;
+    double rate = hone__device_gflops(input->device, hone__precision_name(input->kernel->precision));
+    if (out->flops > 0 && rate > 0)
+        out->compute_ns = out->flops / rate;
     out->limit_ns = out->memory_ns > out->compute_ns ? out->memory_ns : out->compute_ns;
 }

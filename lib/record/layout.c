@@ -160,15 +160,19 @@ void hone__record_checksum(uint8_t out[16], const void *bytes, size_t count, hon
     memcpy(out, canonical.digest, 16);
 }
 
-hone_status hone__record_encode(hone__buf *buf, const hone__layout *layout, const void *record, hone__slot_key slot) {
-    HONE_ASSERT(layout->kind != 0);
-    size_t start = buf->length;
+void hone__record_head(hone__buf *buf, hone__record_kind kind, uint32_t payload_bytes) {
     hone__buf_bytes(buf, magic, sizeof magic);
     hone__buf_u16(buf, HONE_RECORD_VERSION); /* reader */
     hone__buf_u16(buf, HONE_RECORD_VERSION); /* writer */
-    hone__buf_u16(buf, (uint16_t)layout->kind);
+    hone__buf_u16(buf, (uint16_t)kind);
     hone__buf_u16(buf, 0);
-    hone__buf_u32(buf, 0); /* the payload's length, below */
+    hone__buf_u32(buf, payload_bytes);
+}
+
+hone_status hone__record_encode(hone__buf *buf, const hone__layout *layout, const void *record, hone__slot_key slot) {
+    HONE_ASSERT(layout->kind != 0);
+    size_t start = buf->length;
+    hone__record_head(buf, layout->kind, 0); /* the payload's length is set below */
     HONE_TRY(encode_fields(buf, layout, record));
     HONE_TRY(buf->status);
     size_t count = buf->length - start;
@@ -305,7 +309,8 @@ static hone_status decode_fields(cursor *from, const hone__layout *layout, uint8
 }
 
 /* The frame is the same in every version, so that a reader can tell damage from novelty. */
-static hone_status check_frame(const uint8_t *at, size_t count, hone__record_kind kind, hone__slot_key slot) {
+hone_status hone__record_frame(const void *bytes, size_t count, hone__record_kind kind, hone__slot_key slot) {
+    const uint8_t *at = bytes;
     size_t frame = HONE_RECORD_HEADER_BYTES + HONE_RECORD_CHECKSUM_BYTES;
     if (count < frame || count > HONE_LIMIT_RECORD_BYTES || memcmp(at, magic, sizeof magic) != 0)
         return HONE_E_CORRUPT;
@@ -327,7 +332,7 @@ static hone_status check_frame(const uint8_t *at, size_t count, hone__record_kin
 hone_status hone__record_decode(void *record, const hone__layout *layout, const void *bytes, size_t count, hone__slot_key slot) {
     memset(record, 0, layout->struct_bytes);
     const uint8_t *at = bytes;
-    HONE_TRY(check_frame(at, count, layout->kind, slot));
+    HONE_TRY(hone__record_frame(bytes, count, layout->kind, slot));
     cursor from = {at + HONE_RECORD_HEADER_BYTES, count - HONE_RECORD_HEADER_BYTES - HONE_RECORD_CHECKSUM_BYTES};
     hone_status status = decode_fields(&from, layout, record);
     /* A newer writer may have appended fields; from one of our version or older they are damage. */

@@ -11,6 +11,12 @@
 #define HONE_RECORD_HEADER_BYTES 16u
 #define HONE_RECORD_CHECKSUM_BYTES 16u
 
+/* Limits of an entry's texts, which packs share. */
+#define HONE_ENTRY_LINE_BYTES 1024u         /* provenance, one line each */
+#define HONE_ENTRY_CONFIG_BYTES (32u << 10) /* 128 slots of at most 64 bytes, names and punctuation, doubled */
+#define HONE_ENTRY_SIZES_BYTES 4096u
+#define HONE_ENTRY_DEVICE_BYTES (16u << 10)
+
 /* Append-only; never reused. */
 typedef enum hone__record_kind {
     HONE_RECORD_ENTRY = 1,
@@ -63,6 +69,10 @@ hone_status hone__record_decode(void *record, const hone__layout *layout, const 
 void hone__record_clear(void *record, const hone__layout *layout);
 /* Order of the payload bytes that the two would be encoded to, without encoding them. */
 int hone__record_compare(const hone__layout *layout, const void *a, const void *b);
+/* Is the frame around a record's payload sound?  HONE_E_CORRUPT, HONE_E_VERSION. */
+hone_status hone__record_frame(const void *bytes, size_t count, hone__record_kind kind, hone__slot_key slot);
+/* Append a frame's header for a payload of so many bytes. */
+void hone__record_head(hone__buf *buf, hone__record_kind kind, uint32_t payload_bytes);
 /* The checksum of a record's header and payload under a slot key. */
 void hone__record_checksum(uint8_t out[16], const void *bytes, size_t count, hone__slot_key slot);
 /* What an encoder writes for a double: 0 for NaN, negative numbers and -0, the largest finite one for infinity. */

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-#define LINE_BYTES 1024u          /* provenance, one line each */
-#define CONFIG_BYTES (32u << 10)  /* 128 slots of at most 64 bytes, names and punctuation, doubled */
-#define SIZES_BYTES 4096u
-#define DEVICE_BYTES (16u << 10)
+#define LINE_BYTES HONE_ENTRY_LINE_BYTES
+#define CONFIG_BYTES HONE_ENTRY_CONFIG_BYTES
+#define SIZES_BYTES HONE_ENTRY_SIZES_BYTES
+#define DEVICE_BYTES HONE_ENTRY_DEVICE_BYTES
 #define OPTIONS_BYTES (16u << 10)
 #define REQUEST_BYTES (4u << 20)
 #define SPACE_BYTES HONE_LIMIT_SPEC_BYTES

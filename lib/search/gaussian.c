@@ -91,7 +91,7 @@ static void add_param(hone__gaussian *model, const hone__param *param) {
             model->source[model->width++] = (source){slot, SOURCE_PLACE, 0, 0, share / (count - 1)};
         }
     }
-    add_view(model, first, 1.0);
+    add_view(model, first, 0.5);
     first = model->width;
     for (uint32_t i = 0; i < param->slot_count && has_alignment(param); i++)
         model->source[model->width++] = (source){param->first_slot + i, SOURCE_ALIGNMENT, 0, 0, share / 4};
@@ -152,9 +152,9 @@ void hone__gaussian_place(const hone__gaussian *model, const hone__config *confi
     }
 }
 
-static double matern(double squared) { /* 5/2 */
-    double distance = sqrt(5.0 * squared);
-    return (1.0 + distance + distance * distance / 3.0) * exp(-distance);
+static double matern(double squared) { /* 3/2: costs of configs are rough */
+    double distance = sqrt(3.0 * squared);
+    return (1.0 + distance) * exp(-distance);
 }
 
 static double covariance(const hone__gaussian *model, const float *a, const float *b) {

@@ -17,23 +17,29 @@ enum {
     ELITES = 8,              /* best configs that candidates are made from */
     FIRST_DRAWS = 192,       /* candidates that the pool begins with ... */
     NEIGHBOURS = 96,         /* ... around a new best ... */
-    STEPS = 12,              /* ... and more for each proposal: steps from the elites, */
-    CROSSES = 8,             /* mixtures of two of them, */
+    STEPS = 6,               /* ... and more for each proposal: steps from the elites, */
+    CLIMBS = 8,              /* steps from candidates that look promising, */
+    LOOKED_AT = 16,          /* of which each is the best of so many, */
+    CROSSES = 8,             /* mixtures of two elites, */
     DRAWS = 4,               /* draws from anywhere */
     POLISH_EVERY = 8,        /* proposals, of which one takes the least predicted cost */
     TREES = 24,
     FAILURE_TREES = 16,
     FIT_POINTS = 160,        /* of the process, when there are more results: the best and the latest */
-    FOREST_ROWS = 640,
+    FOREST_ROWS = 480,
+    REGROW_LATER = 150,      /* results from which the forests are grown anew less often: they cost more, and differ less */
     PENDING_MAX = 32,
     JUDGED_MAX = 256,
-    TRANSFERRED = 5,         /* configs of the evidence that are tried first */
+    TRANSFERRED = 3,         /* configs of the evidence that are tried first ... */
+    DRAWS_BESIDE = 4,        /* ... and draws that they are judged beside */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
 static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
 static const double process_share = 0.85; /* of the process in the mixture, the forest has the rest */
+static const double warp_share = 1.0;      /* of the distance from the best to the median: what is worse than that is told apart less and less */
+static const double warp_least = 0.05;
 static const double relearn_growth = 1.25; /* more successes than at the last time, before weights are learnt anew */
-static const double regrow_growth = 1.08;  /* likewise results, before the forest is grown anew */
+static const double regrow_growth = 1.08, regrow_later = 1.2;  /* likewise results, before the forest is grown anew */
 
 struct hone__lfbo {
     hone__features *features;
@@ -42,8 +48,7 @@ struct hone__lfbo {
     hone__pool pool;
     hone__prior prior;
     double *residue;             /* by result: cost less what the prior explains */
-    double *foreseen;            /* by result: what the prior predicts */
-    bool evidence_read;
+    float (*foreseen)[HONE_PRIOR_SOURCES]; /* by result: what the prior predicts */
     uint32_t *seen;              /* results taken in, in order */
     uint32_t seen_count, seen_capacity;
     uint8_t *taken;              /* by result */
@@ -52,7 +57,7 @@ struct hone__lfbo {
     uint32_t fits_ok;            /* successes at the last learning of weights */
     uint32_t ok;                 /* successes so far */
     uint32_t forest_at;          /* results at the last growing of the forest */
-    double forest_trust;         /* of the prior, when it grew */
+    double forest_trust[HONE_PRIOR_SOURCES]; /* of the prior, when it grew */
     double forest_base;          /* what its targets count from */
     uint32_t taught_count;       /* results that the process has */
     bool taught;
@@ -60,7 +65,10 @@ struct hone__lfbo {
     bool started;
     uint32_t best_expanded;      /* whose neighbours are in the pool */
     uint32_t proposals;
+    uint32_t draws_wanted;       /* results before the surrogates speak, when there is evidence: some are draws */
+    double warp_base, warp_scale;
     double gain;                 /* smoothed largest expected improvement */
+    uint32_t best;               /* of the results taken in; UINT32_MAX */
     hone__walk *walk;
 };
 
@@ -68,7 +76,7 @@ hone__lfbo *hone__lfbo_new(const hone__space *space) {
     hone__lfbo *lfbo = hone__alloc(sizeof *lfbo);
     if (lfbo == NULL)
         return NULL;
-    lfbo->best_expanded = UINT32_MAX;
+    lfbo->best_expanded = lfbo->best = UINT32_MAX;
     lfbo->gain = 1.0;
     lfbo->features = hone__features_new(space);
     lfbo->gaussian = hone__gaussian_new(space);
@@ -128,7 +136,7 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
         double *residue = hone__realloc(lfbo->residue, capacity * sizeof *residue);
         if (residue != NULL)
             lfbo->residue = residue;
-        double *foreseen = hone__realloc(lfbo->foreseen, capacity * sizeof *foreseen);
+        float (*foreseen)[HONE_PRIOR_SOURCES] = hone__realloc(lfbo->foreseen, capacity * sizeof *foreseen);
         if (foreseen != NULL)
             lfbo->foreseen = foreseen;
         if (taken == NULL || seen == NULL || residue == NULL || foreseen == NULL)
@@ -140,34 +148,62 @@ static bool take_results(hone__lfbo *lfbo, const hone__strategy *strategy) {
             continue;
         lfbo->taken[i] = 1;
         lfbo->seen[lfbo->seen_count++] = i;
-        lfbo->ok += succeeded(&strategy->result[i]) ? 1 : 0;
-        lfbo->any_failed = lfbo->any_failed || !succeeded(&strategy->result[i]);
-        lfbo->foreseen[i] = 0;
-        if (lfbo->prior.forest != NULL) {
-            float row[HONE_FEATURES_MAX];
-            hone__features_fill(lfbo->features, &strategy->result[i].config, row);
-            lfbo->foreseen[i] = hone__prior_at(&lfbo->prior, row);
+        if (succeeded(&strategy->result[i])) {
+            lfbo->ok++;
+            lfbo->best = lfbo->best == UINT32_MAX || cost_of(strategy, i) < cost_of(strategy, lfbo->best) ? i : lfbo->best;
         }
+        lfbo->any_failed = lfbo->any_failed || !succeeded(&strategy->result[i]);
+        float row[HONE_FEATURES_MAX];
+        if (lfbo->prior.sources > 0)
+            hone__features_fill(lfbo->features, &strategy->result[i].config, row);
+        hone__prior_at(&lfbo->prior, row, lfbo->foreseen[i]);
     }
     return true;
 }
 
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Costs as the surrogates see them: how bad the bad ones are matters little, and must not drown what tells the good ones apart. */
+static void set_warp(hone__lfbo *lfbo, const hone__strategy *strategy) {
+    double *costs = hone__alloc_array(lfbo->seen_count + 1, sizeof *costs);
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < lfbo->seen_count && costs != NULL; k++) {
+        if (succeeded(&strategy->result[lfbo->seen[k]]))
+            costs[count++] = cost_of(strategy, lfbo->seen[k]);
+    }
+    if (count > 0) {
+        qsort(costs, count, sizeof *costs, by_size);
+        lfbo->warp_base = costs[0];
+        lfbo->warp_scale = warp_share * fmax(warp_least, costs[count / 2] - costs[0]);
+    }
+    hone__free(costs);
+}
+
+static double warped(const hone__lfbo *lfbo, double cost) {
+    double over = cost - lfbo->warp_base;
+    return over <= 0 ? over : lfbo->warp_scale * log1p(over / lfbo->warp_scale);
+}
+
 /* How far the prior is believed, and what it leaves to be learnt. */
 static void take_residues(hone__lfbo *lfbo, const hone__strategy *strategy) {
-    double cost[JUDGED_MAX], foreseen[JUDGED_MAX];
+    double cost[JUDGED_MAX];
+    float foreseen[JUDGED_MAX][HONE_PRIOR_SOURCES];
     uint32_t count = 0;
-    for (uint32_t k = 0; k < lfbo->seen_count && count < JUDGED_MAX && lfbo->prior.forest != NULL; k++) {
+    for (uint32_t k = 0; k < lfbo->seen_count && count < JUDGED_MAX && lfbo->prior.sources > 0; k++) {
         uint32_t i = lfbo->seen[k];
         if (!succeeded(&strategy->result[i]))
             continue;
-        cost[count] = cost_of(strategy, i);
-        foreseen[count++] = lfbo->foreseen[i];
+        cost[count] = warped(lfbo, cost_of(strategy, i));
+        memcpy(foreseen[count++], lfbo->foreseen[i], sizeof foreseen[0]);
     }
-    hone__prior_judge(&lfbo->prior, cost, foreseen, count);
+    hone__prior_judge(&lfbo->prior, cost, (const float (*)[HONE_PRIOR_SOURCES])foreseen, count);
     for (uint32_t k = 0; k < lfbo->seen_count; k++) {
         uint32_t i = lfbo->seen[k];
         if (succeeded(&strategy->result[i]))
-            lfbo->residue[i] = cost_of(strategy, i) - lfbo->prior.trust * lfbo->foreseen[i];
+            lfbo->residue[i] = warped(lfbo, cost_of(strategy, i)) - hone__prior_sum(lfbo->prior.trust, lfbo->foreseen[i]);
     }
 }
 
@@ -248,8 +284,13 @@ static bool teach_process(hone__lfbo *lfbo, const hone__strategy *strategy, uint
     return true;
 }
 
+static bool forest_is_due(const hone__lfbo *lfbo) {
+    double growth = lfbo->forest_at < REGROW_LATER ? regrow_growth : regrow_later;
+    return !lfbo->forest_ready || lfbo->seen_count >= 1 + (uint32_t)(growth * lfbo->forest_at);
+}
+
 static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
-    if (lfbo->forest_ready && lfbo->seen_count < 1 + (uint32_t)(regrow_growth * lfbo->forest_at))
+    if (!forest_is_due(lfbo))
         return;
     const uint32_t width = lfbo->pool.row_width, most = lfbo->seen_count;
     ranked *chosen = hone__alloc_array(most, sizeof *chosen);
@@ -261,7 +302,7 @@ static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
             targets[i] = (float)(lfbo->residue[chosen[i].result] - lfbo->residue[chosen[0].result]);
         }
         lfbo->forest_base = lfbo->residue[chosen[0].result];
-        lfbo->forest_trust = lfbo->prior.trust;
+        memcpy(lfbo->forest_trust, lfbo->prior.trust, sizeof lfbo->forest_trust);
         lfbo->forest_ready = hone__forest_fit(lfbo->costs, rows, targets, NULL, count, &strategy->rng);
         count = lfbo->seen_count < FOREST_ROWS ? lfbo->seen_count : FOREST_ROWS;
         for (uint32_t i = 0; i < count && lfbo->any_failed; i++) {
@@ -362,6 +403,22 @@ static void begin_pool(hone__lfbo *lfbo, hone__strategy *strategy) {
     add_draws(lfbo, strategy, FIRST_DRAWS);
 }
 
+/* From the most promising of some candidates: the maximum of what is expected is looked for, not only found among what was drawn. */
+static void climb(hone__lfbo *lfbo, hone__strategy *strategy) {
+    hone__pool *pool = &lfbo->pool;
+    uint32_t top = UINT32_MAX;
+    for (uint32_t k = 0; k < LOOKED_AT && pool->count > 0; k++) {
+        uint32_t at = (uint32_t)hone__rng_below(&strategy->rng, pool->count);
+        if (isfinite(pool->score[at]) && (top == UINT32_MAX || pool->score[at] > pool->score[top]))
+            top = at;
+    }
+    if (top == UINT32_MAX)
+        return;
+    hone__config moved = pool->config[top];
+    if (mutate(strategy, &moved))
+        (void)hone__pool_add(pool, strategy, &moved);
+}
+
 static void refresh_pool(hone__lfbo *lfbo, hone__strategy *strategy) {
     if (!lfbo->started)
         begin_pool(lfbo, strategy);
@@ -371,10 +428,10 @@ static void refresh_pool(hone__lfbo *lfbo, hone__strategy *strategy) {
     uint32_t elites = elites_of(lfbo, strategy, elite, ELITES);
     if (HONE_POOL_MEMBERS - lfbo->pool.count < NEIGHBOURS + 32)
         hone__pool_thin(&lfbo->pool, HONE_POOL_MEMBERS / 2 + 64);
-    if (strategy->best != lfbo->best_expanded && strategy->best != UINT32_MAX) {
+    if (lfbo->best != lfbo->best_expanded) {
         hone__config near[NEIGHBOURS];
-        lfbo->best_expanded = strategy->best;
-        uint32_t count = hone__bound_neighbours(strategy->options.bound, &strategy->result[strategy->best].config, 0, near, NEIGHBOURS);
+        lfbo->best_expanded = lfbo->best;
+        uint32_t count = hone__bound_neighbours(strategy->options.bound, &strategy->result[lfbo->best].config, 0, near, NEIGHBOURS);
         for (uint32_t i = 0; i < count; i++)
             (void)hone__pool_add(&lfbo->pool, strategy, &near[i]);
     }
@@ -385,6 +442,8 @@ static void refresh_pool(hone__lfbo *lfbo, hone__strategy *strategy) {
         }
         (void)hone__pool_add(&lfbo->pool, strategy, &moved);
     }
+    for (uint32_t i = 0; i < CLIMBS; i++)
+        climb(lfbo, strategy);
     for (uint32_t i = 0; i < CROSSES && elites > 1; i++) {
         hone__config child;
         uint32_t a = (uint32_t)hone__rng_below(&strategy->rng, elites), b = (uint32_t)hone__rng_below(&strategy->rng, elites);
@@ -425,10 +484,10 @@ static outlook look(hone__lfbo *lfbo, uint32_t member) {
         pool->forest_variance[member] = (float)variance;
         pool->failing[member] = (float)failing;
     }
-    double mean, deviation, prior = (double)pool->prior[member];
-    double tree = lfbo->forest_base + (double)pool->forest_mean[member] + lfbo->forest_trust * prior;
+    double mean, deviation;
+    double tree = lfbo->forest_base + (double)pool->forest_mean[member] + hone__prior_sum(lfbo->forest_trust, pool->prior[member]);
     hone__gaussian_predict(lfbo->gaussian, whitened, &mean, &deviation);
-    mean += lfbo->prior.trust * prior;
+    mean += hone__prior_sum(lfbo->prior.trust, pool->prior[member]);
     double apart = mean - tree;
     const double p = process_share, q = 1.0 - p;
     return (outlook){.mean = p * mean + q * tree,
@@ -460,7 +519,7 @@ static uint32_t place_pending(const hone__lfbo *lfbo, const hone__strategy *stra
 /* Score all members; the best of them by expected improvement, or by least cost (`polish`). */
 static uint32_t choose(hone__lfbo *lfbo, const hone__strategy *strategy, bool polish) {
     hone__pool *pool = &lfbo->pool;
-    const double best = cost_of(strategy, strategy->best);
+    const double best = warped(lfbo, cost_of(strategy, lfbo->best));
     uint32_t chosen = UINT32_MAX;
     double top = -HUGE_VAL, top_gain = 0;
     float *pending = NULL;
@@ -501,7 +560,7 @@ static double nearest(const hone__strategy *strategy, const hone__config *config
 }
 
 /* The one of some draws that is least like anything proposed. */
-static bool propose_apart(hone__strategy *strategy) {
+bool hone__lfbo_queue_apart(hone__strategy *strategy) {
     hone__config drawn, chosen = strategy->space->base;
     double top = -1;
     for (int i = 0; i < 4 * APART_DRAWS && (i < APART_DRAWS || top < 0); i++) {
@@ -518,15 +577,14 @@ static bool propose_apart(hone__strategy *strategy) {
 
 static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     uint32_t first = lfbo->seen_count;
-    if (!lfbo->evidence_read && !hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
-        return false;
-    lfbo->evidence_read = true;
     if (!take_results(lfbo, strategy))
         return false;
     if (lfbo->seen_count > first)
         lfbo->taught = false;
-    if (strategy->told < BEGIN_AT || lfbo->ok < 2 || strategy->best == UINT32_MAX)
-        return propose_apart(strategy);
+    if (lfbo->seen_count < BEGIN_AT || strategy->result_count < lfbo->draws_wanted || lfbo->ok < 2)
+        return hone__lfbo_queue_apart(strategy);
+    if (forest_is_due(lfbo))
+        set_warp(lfbo, strategy);
     if (!lfbo->taught) {
         take_residues(lfbo, strategy);
         if (!teach_process(lfbo, strategy, lfbo->taught_count))
@@ -538,13 +596,19 @@ static bool propose_one(hone__lfbo *lfbo, hone__strategy *strategy) {
     if (!lfbo->forest_ready)
         return false;
     refresh_pool(lfbo, strategy);
-    uint32_t chosen = choose(lfbo, strategy, lfbo->proposals % POLISH_EVERY == POLISH_EVERY - 1);
-    if (chosen == UINT32_MAX)
-        return false;
-    hone__config config = lfbo->pool.config[chosen];
-    hone__pool_remove(&lfbo->pool, chosen);
-    return hone__strategy_queue(strategy, &config, "lfbo");
+    for (;;) { /* a member may have been proposed by somebody else since it came into the pool */
+        uint32_t chosen = choose(lfbo, strategy, lfbo->proposals % POLISH_EVERY == POLISH_EVERY - 1);
+        if (chosen == UINT32_MAX)
+            return false;
+        hone__config config = lfbo->pool.config[chosen];
+        hone__pool_remove(&lfbo->pool, chosen);
+        if (hone__strategy_queue(strategy, &config, "lfbo"))
+            return true;
+        if (strategy->failed != HONE_OK)
+            return false;
+    }
 }
+
 
 uint32_t hone__lfbo_propose(hone__lfbo *lfbo, hone__strategy *strategy, uint32_t wanted) {
     uint32_t queued = 0;
@@ -565,13 +629,23 @@ void hone__lfbo_offer(hone__lfbo *lfbo, const hone__strategy *strategy, const ho
         (void)hone__pool_add(&lfbo->pool, strategy, config);
 }
 
+bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy) {
+    if (strategy->options.evidence_count == 0)
+        return true;
+    if (!hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
+        return false;
+    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + DRAWS_BESIDE;
+    hone__prior_queue_best(&lfbo->prior, lfbo->features, strategy, TRANSFERRED);
+    return true;
+}
+
 /* ---- the strategy ---- */
 
 static hone_status lfbo_open(hone__strategy *strategy, hone_error *err) {
     hone__strategy_queue_known(strategy);
-    hone__prior_queue_best(strategy, TRANSFERRED);
-    strategy->state = hone__lfbo_new(strategy->space);
-    return strategy->state != NULL ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "search", "no memory for the surrogate");
+    hone__lfbo *lfbo = hone__lfbo_new(strategy->space);
+    strategy->state = lfbo;
+    return lfbo != NULL && hone__lfbo_evidence(lfbo, strategy) ? HONE_OK : hone__fail(err, HONE_E_NOMEM, "search", "no memory for the surrogate");
 }
 
 static void lfbo_close(hone__strategy *strategy) {

@@ -3,7 +3,9 @@
  * that model and device work at the same time.  When the model has given what it has (or fails, and that is allowed), lfbo takes the rest.
  *
  * `hybrid` is the same conversation with less credit: configs of a reply are measured one after the other only as long as they bring new bests;
- * the others become candidates that the surrogate judges, and the first round that does not pay is the last. */
+ * the others become candidates that the surrogate judges.  A round that paid is followed by the next one.  After one that did not, the surrogate
+ * goes on, and the model is asked again, with less credit and after ever longer rests, when there is news for it: a better config that it has not
+ * seen, or nothing better for long, so that another view is worth some trials.  What a model can waste is bounded by that: the credits of its rounds. */
 #include "alloc.h"
 #include "lfbo.h"
 #include "log.h"
@@ -17,7 +19,9 @@
 enum {
     ASK_AGAIN_PERCENT = 60, /* of a batch told before the next request leaves */
     STAGNANT_ROUNDS = 2,    /* rounds with less than half a percent of gain before it stops */
-    CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate */
+    CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate ... */
+    CREDIT_LATER = 2,       /* ... once a round of it did not pay */
+    REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
@@ -33,6 +37,9 @@ typedef struct conversation {
     uint32_t dry;               /* hybrid: the model's results since the last new best */
     bool hybrid;
     bool paid;                  /* hybrid: the last reply brought a new best */
+    uint32_t duds;              /* hybrid: rounds in a row that did not */
+    uint32_t rest_from;         /* hybrid: told when the last round was through; 0: it is not */
+    double best_then;           /* hybrid: best when the last reply came, then when its round was through */
     uint32_t stagnant, empty;
     double best_asked;          /* best when the last request left */
     bool in_flight;             /* the transport has a request of ours */
@@ -212,11 +219,9 @@ static void next_round(hone__strategy *strategy) {
         return;
     }
     if (strategy->report.rounds > 0) {
-        bool gain = talk->hybrid ? talk->paid : best_ns(strategy) < talk->best_asked * 0.995;
-        talk->stagnant = gain ? 0 : talk->stagnant + 1;
-        if (talk->stagnant >= (talk->hybrid ? 1 : STAGNANT_ROUNDS)) {
-            end_rounds(strategy, talk->hybrid ? "rounds: the last one of the model did not pay"
-                                              : "stagnation: two rounds of the model without a gain of 0.5 %");
+        talk->stagnant = best_ns(strategy) < talk->best_asked * 0.995 ? 0 : talk->stagnant + 1;
+        if (talk->stagnant >= STAGNANT_ROUNDS) {
+            end_rounds(strategy, "stagnation: two rounds of the model without a gain of 0.5 %");
             return;
         }
     }
@@ -260,8 +265,9 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
         fresh += talk->hybrid ? !hone__strategy_was_proposed(strategy, config) : hone__strategy_queue(strategy, config, proposer);
     }
     talk->batch_end = strategy->result_count;
-    talk->held_next = talk->dry = 0;
+    talk->held_next = talk->dry = talk->rest_from = 0;
     talk->paid = false;
+    talk->best_then = best_ns(strategy);
     talk->empty = fresh > 0 ? 0 : talk->empty + 1;
     if (talk->empty >= EMPTY_ROUNDS)
         end_rounds(strategy, "the model had no new valid config in two rounds");
@@ -292,7 +298,10 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     else
         ask_model(strategy, NULL);
     hone__strategy_queue_known(strategy);
-    (void)hone__strategy_queue_random(strategy, options->initial_random);
+    if (talk->lfbo != NULL && !hone__lfbo_evidence(talk->lfbo, strategy))
+        return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the evidence");
+    for (uint32_t i = 0; i < options->initial_random; i++)
+        (void)hone__lfbo_queue_apart(strategy);
     return HONE_OK;
 }
 
@@ -327,11 +336,12 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
 /* One more config of the last reply, while the model has credit; what is left then, the surrogate judges.  *wait: the results in flight decide. */
 static bool release(hone__strategy *strategy, bool *wait) {
     conversation *talk = strategy->state;
+    const uint32_t credit = talk->duds > 0 ? CREDIT_LATER : CREDIT;
     char proposer[24];
     (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
     *wait = false;
-    while (talk->held_next < talk->parsed.count && talk->dry < CREDIT) {
-        *wait = strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= CREDIT;
+    while (talk->held_next < talk->parsed.count && talk->dry < credit) {
+        *wait = strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= credit;
         if (*wait)
             return false;
         if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer))
@@ -342,20 +352,54 @@ static bool release(hone__strategy *strategy, bool *wait) {
     return false;
 }
 
+/* The last round is through: is the next one worth its price now? */
+static bool worth_asking(hone__strategy *strategy) {
+    conversation *talk = strategy->state;
+    if (talk->rest_from == 0) {
+        talk->rest_from = strategy->told;
+        talk->best_then = best_ns(strategy);
+        talk->duds = talk->paid ? 0 : talk->duds + 1;
+        if (strategy->report.rounds >= strategy->options.rounds_max)
+            end_rounds(strategy, "rounds: the model was asked as often as allowed");
+    }
+    if (talk->over || talk->paid)
+        return !talk->over;
+    uint32_t rested = strategy->told - talk->rest_from, rest = (uint32_t)REST << (talk->duds < 5 ? talk->duds - 1 : 4);
+    return rested >= 2 * rest || (rested >= rest && best_ns(strategy) < talk->best_then * 0.98);
+}
+
 static hone__ask_state hybrid_propose(hone__strategy *strategy, uint32_t wanted) {
     conversation *talk = strategy->state;
     bool wait = false;
-    if (!talk->in_flight && (release(strategy, &wait) || wait))
+    if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
+        return HONE_ASK_WAIT_MODEL;
+    if (release(strategy, &wait) || wait)
         return HONE_ASK_MORE;
-    return llm_propose(strategy, wanted);
+    bool open = strategy->told < strategy->result_count;
+    if (!talk->over && (talk->rest_from == 0 || worth_asking(strategy))) {
+        if (open)
+            return HONE_ASK_MORE; /* the results of this batch go into the next prompt */
+        if (worth_asking(strategy)) {
+            ask_next(strategy, NULL);
+            return HONE_ASK_WAIT_MODEL;
+        }
+    }
+    if (!hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
+        return HONE_ASK_MORE;
+    if (strategy->told < strategy->handed)
+        return HONE_ASK_MORE;
+    if (strategy->stop[0] == '\0')
+        (void)snprintf(strategy->stop, sizeof strategy->stop, "space exhausted");
+    return HONE_ASK_DONE;
 }
 
 static hone_status hybrid_learn(hone__strategy *strategy, uint32_t result) {
     conversation *talk = strategy->state;
     if (strncmp(strategy->result[result].proposer, "model:", 6) != 0)
         return HONE_OK;
-    talk->paid = talk->paid || strategy->best == result;
-    talk->dry = strategy->best == result ? 0 : talk->dry + 1;
+    bool better = strategy->best == result;
+    talk->paid = talk->paid || (better && best_ns(strategy) < talk->best_then * 0.995);
+    talk->dry = better ? 0 : talk->dry + 1;
     return HONE_OK;
 }
 

@@ -14,15 +14,15 @@ bool hone__pool_open(hone__pool *pool, const hone__gaussian *gaussian, const hon
     pool->row = hone__alloc_array(most * pool->row_width, sizeof *pool->row);
     pool->whitened = hone__alloc_array(most * HONE_GAUSSIAN_POINTS, sizeof *pool->whitened);
     pool->known = hone__alloc_array(most, sizeof *pool->known);
-    pool->forest_mean = hone__alloc_array(4 * most, sizeof *pool->forest_mean);
+    pool->forest_mean = hone__alloc_array(3 * most, sizeof *pool->forest_mean);
+    pool->prior = hone__alloc_array(most, sizeof *pool->prior);
     pool->score = hone__alloc_array(most, sizeof *pool->score);
     if (pool->forest_mean != NULL) {
         pool->forest_variance = pool->forest_mean + most;
         pool->failing = pool->forest_variance + most;
-        pool->prior = pool->failing + most;
     }
     return pool->config != NULL && pool->point != NULL && pool->row != NULL && pool->whitened != NULL && pool->known != NULL &&
-           pool->forest_mean != NULL && pool->score != NULL;
+           pool->forest_mean != NULL && pool->prior != NULL && pool->score != NULL;
 }
 
 void hone__pool_close(hone__pool *pool) {
@@ -32,6 +32,7 @@ void hone__pool_close(hone__pool *pool) {
     hone__free(pool->whitened);
     hone__free(pool->known);
     hone__free(pool->forest_mean);
+    hone__free(pool->prior);
     hone__free(pool->score);
 }
 
@@ -47,7 +48,7 @@ bool hone__pool_add(hone__pool *pool, const hone__strategy *strategy, const hone
     pool->config[at] = *config;
     hone__gaussian_place(pool->gaussian, config, pool->point + (size_t)at * pool->width);
     hone__features_fill(pool->features, config, pool->row + (size_t)at * pool->row_width);
-    pool->prior[at] = (float)hone__prior_at(pool->trusted, pool->row + (size_t)at * pool->row_width);
+    hone__prior_at(pool->trusted, pool->row + (size_t)at * pool->row_width, pool->prior[at]);
     pool->known[at] = 0;
     pool->forest_variance[at] = -1; /* not asked yet */
     pool->score[at] = HUGE_VAL;     /* newcomers are not thinned before they are scored */
@@ -67,7 +68,7 @@ void hone__pool_remove(hone__pool *pool, uint32_t member) {
     pool->forest_mean[member] = pool->forest_mean[last];
     pool->forest_variance[member] = pool->forest_variance[last];
     pool->failing[member] = pool->failing[last];
-    pool->prior[member] = pool->prior[last];
+    memcpy(pool->prior[member], pool->prior[last], sizeof pool->prior[member]);
     pool->score[member] = pool->score[last];
 }
 

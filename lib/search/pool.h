@@ -20,7 +20,8 @@ typedef struct hone__pool {
     hone__config *config;
     float *point, *row, *whitened;
     uint32_t *known;              /* whitened numbers that are there */
-    float *forest_mean, *forest_variance, *failing, *prior;
+    float *forest_mean, *forest_variance, *failing;
+    float (*prior)[HONE_PRIOR_SOURCES];
     double *score;                /* of the last scoring */
 } hone__pool;
 

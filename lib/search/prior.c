@@ -2,99 +2,204 @@
 #include "alloc.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_EVIDENCE = 8, SOURCES_MAX = 16 };
-/* Results that would have to disagree before the first belief (slope 1) is halved. */
-static const double first_belief = 2.0;
+enum { LEAST_EVIDENCE = 8, TREES = 24, SWEEPS = 8 };
+/* Results that would have to disagree before the first belief (slopes that add up to 1) is halved. */
+static const double first_belief = 1.0;
 
-bool hone__prior_open(hone__prior *prior, const hone__strategy_options *options, const hone__features *features, hone__rng *rng) {
-    *prior = (hone__prior){0};
+static uint32_t source_of(const hone__evidence *evidence) {
+    return evidence->source < HONE_PRIOR_SOURCES ? evidence->source : HONE_PRIOR_SOURCES - 1;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What is far from the best is told apart less and less, as the surrogates see it; the average becomes 0. */
+static void even_out(float *costs, double *sorted, uint32_t count) {
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = (double)costs[i];
+    qsort(sorted, count, sizeof *sorted, by_size);
+    double least = sorted[0], scale = fmax(0.05, sorted[count / 2] - least);
+    for (uint32_t i = 0; i < count; i++) {
+        costs[i] = (float)(scale * log1p(((double)costs[i] - least) / scale));
+        sum += (double)costs[i];
+    }
+    for (uint32_t i = 0; i < count; i++)
+        costs[i] -= (float)(sum / count);
+}
+
+static bool learn_source(hone__prior *prior, uint32_t source, const hone__strategy_options *options, const hone__features *features, hone__rng *rng) {
     const uint32_t width = hone__features_count(features);
     uint32_t count = 0;
     float *rows = hone__alloc_array((size_t)options->evidence_count * width + 1, sizeof *rows);
     float *costs = hone__alloc_array((size_t)options->evidence_count + 1, sizeof *costs);
-    double sum = 0;
-    for (uint32_t i = 0; rows != NULL && costs != NULL && i < options->evidence_count; i++) {
-        if (!isfinite(options->evidence[i].cost))
+    double *sorted = hone__alloc_array((size_t)options->evidence_count + 1, sizeof *sorted);
+    bool fine = rows != NULL && costs != NULL && sorted != NULL;
+    for (uint32_t i = 0; fine && i < options->evidence_count; i++) {
+        if (source_of(&options->evidence[i]) != source || !isfinite(options->evidence[i].cost))
             continue;
         hone__features_fill(features, &options->evidence[i].config, rows + (size_t)count * width);
-        costs[count] = (float)options->evidence[i].cost;
-        sum += (double)costs[count++];
+        costs[count++] = (float)options->evidence[i].cost;
     }
-    bool fine = rows != NULL && costs != NULL;
-    for (uint32_t i = 0; i < count; i++)
-        costs[i] -= (float)(sum / count);
     if (fine && count >= LEAST_EVIDENCE) {
-        hone__forest_options trees = {.trees = 24, .tries = 2 + width / 2, .leaf_min = 1};
-        prior->forest = hone__forest_new(width, &trees);
-        fine = prior->forest != NULL && hone__forest_fit(prior->forest, rows, costs, NULL, count, rng);
-        prior->trust = 1.0;
+        even_out(costs, sorted, count);
+        hone__forest_options trees = {.trees = TREES, .tries = 2 + width / 2, .leaf_min = 1};
+        hone__forest *forest = hone__forest_new(width, &trees);
+        fine = forest != NULL && hone__forest_fit(forest, rows, costs, NULL, count, rng);
+        prior->forest[prior->sources++] = forest;
     }
     hone__free(rows);
     hone__free(costs);
+    hone__free(sorted);
+    return fine;
+}
+
+bool hone__prior_open(hone__prior *prior, const hone__strategy_options *options, const hone__features *features, hone__rng *rng) {
+    *prior = (hone__prior){0};
+    bool fine = true;
+    for (uint32_t source = 0; source < HONE_PRIOR_SOURCES && options->evidence_count > 0 && fine; source++)
+        fine = learn_source(prior, source, options, features, rng);
+    for (uint32_t k = 0; k < prior->sources; k++)
+        prior->trust[k] = 1.0 / prior->sources;
     return fine;
 }
 
 void hone__prior_close(hone__prior *prior) {
-    hone__forest_free(prior->forest);
-    prior->forest = NULL;
+    for (uint32_t k = 0; k < prior->sources; k++)
+        hone__forest_free(prior->forest[k]);
+    prior->sources = 0;
 }
 
-double hone__prior_at(const hone__prior *prior, const float *row) {
-    double mean = 0, variance;
-    if (prior->forest != NULL)
-        hone__forest_predict(prior->forest, row, &mean, &variance);
-    return mean;
+void hone__prior_at(const hone__prior *prior, const float *row, float predicted[HONE_PRIOR_SOURCES]) {
+    for (uint32_t k = 0; k < HONE_PRIOR_SOURCES; k++) {
+        double mean = 0, variance;
+        if (k < prior->sources)
+            hone__forest_predict(prior->forest[k], row, &mean, &variance);
+        predicted[k] = (float)mean;
+    }
 }
 
-void hone__prior_judge(hone__prior *prior, const double *cost, const double *predicted, uint32_t count) {
-    if (prior->forest == NULL || count < 3)
-        return;
-    double cost_mean = 0, mean = 0;
+double hone__prior_sum(const double trust[HONE_PRIOR_SOURCES], const float predicted[HONE_PRIOR_SOURCES]) {
+    double sum = 0;
+    for (uint32_t k = 0; k < HONE_PRIOR_SOURCES; k++)
+        sum += trust[k] * (double)predicted[k];
+    return sum;
+}
+
+/* Moments of the results: what regression needs of them. */
+typedef struct moments {
+    double cost, spread[HONE_PRIOR_SOURCES][HONE_PRIOR_SOURCES], cross[HONE_PRIOR_SOURCES];
+} moments;
+
+static void take_moments(moments *m, uint32_t sources, const double *cost, const float (*predicted)[HONE_PRIOR_SOURCES], uint32_t count) {
+    double cost_mean = 0, mean[HONE_PRIOR_SOURCES] = {0};
     for (uint32_t i = 0; i < count; i++) {
         cost_mean += cost[i] / count;
-        mean += predicted[i] / count;
+        for (uint32_t k = 0; k < sources; k++)
+            mean[k] += (double)predicted[i][k] / count;
     }
-    double cross = 0, spread = 1e-9, cost_spread = 1e-9;
+    *m = (moments){.cost = 1e-9};
     for (uint32_t i = 0; i < count; i++) {
-        cross += (cost[i] - cost_mean) * (predicted[i] - mean);
-        spread += (predicted[i] - mean) * (predicted[i] - mean);
-        cost_spread += (cost[i] - cost_mean) * (cost[i] - cost_mean);
-    }
-    /* Regression, pulled to slope 1 at first; and what correlates no more than by chance is believed the less, the more is known. */
-    double slope = (cross + first_belief * spread / count) / (spread + first_belief * spread / count);
-    double likeness = cross / sqrt(spread * cost_spread);
-    double belief = (count * fmax(0, likeness - 1.0 / sqrt(count)) + first_belief) / (count + first_belief);
-    prior->trust = fmin(1.5, fmax(0, slope) * belief);
-}
-
-/* The best of one source that was not taken yet; UINT32_MAX. */
-static uint32_t best_of(const hone__strategy *strategy, uint32_t source) {
-    const hone__strategy_options *options = &strategy->options;
-    uint32_t best = UINT32_MAX;
-    for (uint32_t i = 0; i < options->evidence_count; i++) {
-        const hone__evidence *evidence = &options->evidence[i];
-        if (evidence->source != source || !isfinite(evidence->cost) || hone__strategy_was_proposed(strategy, &evidence->config) ||
-            !hone__bound_valid(options->bound, &evidence->config, NULL))
-            continue;
-        if (best == UINT32_MAX || evidence->cost < options->evidence[best].cost)
-            best = i;
-    }
-    return best;
-}
-
-void hone__prior_queue_best(hone__strategy *strategy, uint32_t most) {
-    uint32_t queued = 0;
-    bool any = strategy->options.evidence_count > 0;
-    while (any && queued < most) {
-        any = false;
-        for (uint32_t source = 0; source < SOURCES_MAX && queued < most; source++) {
-            uint32_t best = best_of(strategy, source);
-            if (best == UINT32_MAX)
-                continue;
-            any = true;
-            queued += hone__strategy_queue(strategy, &strategy->options.evidence[best].config, "transfer");
+        double here = cost[i] - cost_mean;
+        m->cost += here * here;
+        for (uint32_t k = 0; k < sources; k++) {
+            double there = (double)predicted[i][k] - mean[k];
+            m->cross[k] += here * there;
+            for (uint32_t j = 0; j < sources; j++)
+                m->spread[k][j] += there * ((double)predicted[i][j] - mean[j]);
         }
     }
+}
+
+void hone__prior_judge(hone__prior *prior, const double *cost, const float (*predicted)[HONE_PRIOR_SOURCES], uint32_t count) {
+    const uint32_t sources = prior->sources;
+    if (sources == 0 || count < 3)
+        return;
+    moments m;
+    take_moments(&m, sources, cost, predicted, count);
+    double slope[HONE_PRIOR_SOURCES];
+    for (uint32_t k = 0; k < sources; k++)
+        slope[k] = 1.0 / sources;
+    /* Regression without slopes below 0, pulled to equal slopes at first, one source at a time. */
+    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+        for (uint32_t k = 0; k < sources; k++) {
+            double rest = m.cross[k], pull = first_belief * m.spread[k][k] / count + 1e-9;
+            for (uint32_t j = 0; j < sources; j++)
+                rest -= j == k ? 0 : slope[j] * m.spread[k][j];
+            slope[k] = fmin(1.5, fmax(0, (rest + pull / sources) / (m.spread[k][k] + pull)));
+        }
+    }
+    double cross = 0, spread = 1e-9;
+    for (uint32_t k = 0; k < sources; k++) {
+        cross += slope[k] * m.cross[k];
+        for (uint32_t j = 0; j < sources; j++)
+            spread += slope[k] * slope[j] * m.spread[k][j];
+    }
+    /* What correlates no more than by chance is believed the less, the more is known. */
+    double likeness = cross / sqrt(spread * m.cost);
+    double belief = (count * fmax(0, likeness - 1.5 / sqrt(count)) + first_belief) / (count + first_belief);
+    for (uint32_t k = 0; k < sources; k++)
+        prior->trust[k] = slope[k] * belief;
+}
+
+/* ---- the first candidates ---- */
+
+static uint32_t differing(const hone__strategy *strategy, const hone__config *a, const hone__config *b) {
+    uint32_t count = 0;
+    for (uint32_t s = 0; s < strategy->space->slot_count; s++)
+        count += a->slot[s] != b->slot[s] ? 1 : 0;
+    return count;
+}
+
+/* Configs of the evidence in the order of what the sources say of them on average. */
+typedef struct candidate {
+    double cost;
+    uint32_t at;
+} candidate;
+
+static int by_cost(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    return x->cost != y->cost ? (x->cost > y->cost) - (x->cost < y->cost) : (x->at > y->at) - (x->at < y->at);
+}
+
+static uint32_t rank(const hone__prior *prior, const hone__features *features, const hone__strategy_options *options, candidate *out) {
+    uint32_t count = 0;
+    float *row = hone__alloc_array(hone__features_count(features), sizeof *row);
+    for (uint32_t i = 0; i < options->evidence_count && row != NULL; i++) {
+        const hone__evidence *evidence = &options->evidence[i];
+        if (!isfinite(evidence->cost) || !hone__bound_valid(options->bound, &evidence->config, NULL))
+            continue;
+        float predicted[HONE_PRIOR_SOURCES];
+        double trust[HONE_PRIOR_SOURCES] = {1, 1, 1, 1};
+        hone__features_fill(features, &evidence->config, row);
+        hone__prior_at(prior, row, predicted);
+        out[count++] = (candidate){prior->sources > 0 ? hone__prior_sum(trust, predicted) : evidence->cost, i};
+    }
+    hone__free(row);
+    if (count > 0)
+        qsort(out, count, sizeof *out, by_cost);
+    return count;
+}
+
+void hone__prior_queue_best(const hone__prior *prior, const hone__features *features, hone__strategy *strategy, uint32_t most) {
+    const hone__strategy_options *options = &strategy->options;
+    if (options->evidence_count == 0)
+        return;
+    candidate *ranked = hone__alloc_array(options->evidence_count, sizeof *ranked);
+    uint32_t count = ranked == NULL ? 0 : rank(prior, features, options, ranked), queued = 0;
+    for (uint32_t unlike = 2; unlike > 0 && queued < most; unlike--) { /* near duplicates of the best only when there is nothing else */
+        for (uint32_t i = 0; i < count && queued < most; i++) {
+            const hone__config *config = &options->evidence[ranked[i].at].config;
+            bool apart = true;
+            for (uint32_t k = 0; k < strategy->result_count && apart; k++)
+                apart = differing(strategy, config, &strategy->result[k].config) >= unlike;
+            queued += apart && hone__strategy_queue(strategy, config, "transfer");
+        }
+    }
+    hone__free(ranked);
 }

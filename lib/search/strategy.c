@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NEIGHBOURS_FIRST = 3 }; /* measured at once; what the others know comes as evidence and in the prompt */
+
 static const hone__strategy_impl *const strategies[] = {
     &hone__strategy_random,
     &hone__strategy_exhaustive,
@@ -76,7 +78,7 @@ bool hone__strategy_queue(hone__strategy *strategy, const hone__config *config, 
 void hone__strategy_queue_known(hone__strategy *strategy) {
     const hone__strategy_options *options = &strategy->options;
     (void)hone__strategy_queue(strategy, &strategy->space->base, "default");
-    for (uint32_t i = 0; i < options->neighbour_count; i++)
+    for (uint32_t i = 0; i < options->neighbour_count && i < NEIGHBOURS_FIRST; i++)
         (void)hone__strategy_queue(strategy, &options->neighbour[i].config, "neighbour");
     for (uint32_t i = 0; i < options->seed_count; i++)
         (void)hone__strategy_queue(strategy, &options->seed[i], "seed");

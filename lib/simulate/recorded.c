@@ -1,6 +1,7 @@
 /* recorded.c: reading a recorded space (spec/space.md): decompression with a bound, parameters as enums, rows as the list of valid configs. */
 #include "recorded.h"
 #include "alloc.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -260,6 +261,17 @@ static hone_status find_default(hone__recorded *recorded, const cJSON *json, con
     return HONE_OK;
 }
 
+/* One line of at most 200 bytes. */
+static char *name_of(const char *text) {
+    enum { NAME_BYTES = 200 };
+    const char *whole = text == NULL || text[0] == '\0' ? "unnamed" : text;
+    size_t bytes = strlen(whole);
+    char *name = hone__strndup(whole, bytes > NAME_BYTES ? hone__utf8_cut(whole, NAME_BYTES) : bytes);
+    for (char *at = name; at != NULL && *at != '\0'; at++)
+        *at = (unsigned char)*at < ' ' ? ' ' : *at;
+    return name;
+}
+
 hone_status hone__recorded_parse(hone__recorded **out, const char *text, size_t bytes, const char *label, hone_error *err) {
     *out = NULL;
     cJSON *json = NULL;
@@ -276,11 +288,10 @@ hone_status hone__recorded_parse(hone__recorded **out, const char *text, size_t 
         status = find_default(recorded, json, label, err);
     if (status == HONE_OK) {
         const char *kernel = hone__json_string(json, "kernel"), *gpu = hone__json_string(json, "gpu");
-        hone__buf name;
-        hone__buf_init(&name, 1024);
-        hone__buf_printf(&name, "%.200s on %.200s", kernel == NULL ? "kernel" : kernel, gpu == NULL ? "device" : gpu);
-        recorded->name = hone__buf_take(&name);
-        if (recorded->name == NULL)
+        recorded->kernel = name_of(kernel);
+        recorded->gpu = name_of(gpu);
+        recorded->about = hone__recorded_about(json);
+        if (recorded->kernel == NULL || recorded->gpu == NULL || recorded->about == NULL)
             status = hone__fail(err, HONE_E_NOMEM, "simulate", "%.120s: no memory for it", label);
     }
     cJSON_Delete(json);
@@ -300,6 +311,8 @@ void hone__recorded_free(hone__recorded *recorded) {
     hone__space_free(recorded->space);
     hone__free(recorded->time_ms);
     hone__free(recorded->failure);
-    hone__free(recorded->name);
+    hone__free(recorded->kernel);
+    hone__free(recorded->gpu);
+    hone__free(recorded->about);
     hone__free(recorded);
 }

@@ -2,10 +2,12 @@
 #ifndef HONE_RECORDED_H
 #define HONE_RECORDED_H
 
+#include "json.h"
 #include "space.h"
 
 typedef struct hone__recorded {
-    char *name;                   /* kernel and gpu, for the report */
+    char *kernel, *gpu;           /* names */
+    char *about;                  /* problem, constants, restrictions and notes as text, for a model */
     hone__space *space;
     hone__bound *bound;           /* listed: exactly the rows */
     uint32_t row_count;
@@ -21,6 +23,8 @@ typedef struct hone__recorded {
 hone_status hone__recorded_load(hone__recorded **out, const char *path, hone_error *err);
 /* The same from text; `label` names it in errors. */
 hone_status hone__recorded_parse(hone__recorded **out, const char *text, size_t bytes, const char *label, hone_error *err);
+/* What the file says about its kernel, as text (hone__free); NULL: out of memory. */
+char *hone__recorded_about(const cJSON *json);
 void hone__recorded_free(hone__recorded *recorded);
 
 #endif

@@ -1,7 +1,6 @@
 /* simulate.c: a strategy on a recorded space: propose, look up, tell, and after each trial the best time so far. */
 #include "alloc.h"
-#include "recorded.h"
-#include "strategy.h"
+#include "model.h"
 #include "transfer.h"
 
 #include <math.h>
@@ -17,6 +16,8 @@ enum {
 typedef struct course {
     const hone_simulate_options *options;
     const hone__recorded *recorded;
+    const char *strategy;
+    hone__simulated_model model;
     hone__evidence *evidence;
     uint32_t evidence_count;
     hone__rng rng;               /* of the noise: the strategy's own numbers do not depend on it */
@@ -33,6 +34,7 @@ typedef struct course {
     uint32_t extra;              /* measurements of finalists */
     double cpu_s;                /* spent by the strategy */
     uint32_t failed;
+    hone__strategy_report report;
     char stop[160];
 } course;
 
@@ -154,6 +156,7 @@ static char *line_of(const course *c, const char *path, uint32_t repeat) {
     else
         hone__buf_text(&buf, "null");
     hone__buf_printf(&buf, ",\"extra\":%u", c->extra);
+    hone__buf_printf(&buf, ",\"rounds\":%u,\"rejected\":%u", c->report.rounds, c->report.rejected);
     hone__buf_printf(&buf, ",\"trials\":%u,\"failed\":%u,\"cpu_ms_per_trial\":%.4f,\"stop\":", c->trials, c->failed,
                      c->trials == 0 ? 0.0 : 1e3 * c->cpu_s / c->trials);
     hone__buf_json_string(&buf, c->stop);
@@ -169,11 +172,13 @@ static hone_status repeat_once(course *c, const char *path, uint32_t repeat, hon
     hone__rng_seed(&c->rng, ~(options->seed + repeat));
     hone__strategy_options wanted = {.bound = c->recorded->bound, .rng_seed = options->seed + repeat, .trials_max = options->trials_max,
                                     .evidence = c->evidence, .evidence_count = c->evidence_count};
+    hone__simulated_model_use(&c->model, options, &wanted);
     hone__strategy *strategy = NULL;
     double before = cpu_s();
-    HONE_TRY(hone__strategy_open(&strategy, strcmp(options->search, "auto") == 0 ? "lfbo" : options->search, &wanted, err));
+    HONE_TRY(hone__strategy_open(&strategy, c->strategy, &wanted, err));
     c->cpu_s += cpu_s() - before;
     hone_status status = drive(c, strategy, err);
+    hone__strategy_report_get(strategy, &c->report);
     hone__strategy_close(strategy);
     HONE_TRY(status);
     settle(c);
@@ -219,9 +224,12 @@ hone_status hone_simulate(const char *path, const hone_simulate_options *given, 
     hone_status status = c.best_ms == NULL ? hone__fail(err, HONE_E_NOMEM, "simulate", "no memory for the trials") : HONE_OK;
     bool enough = false;
     if (status == HONE_OK)
+        status = hone__simulated_model_open(&c.model, recorded, &options, &c.strategy, err);
+    if (status == HONE_OK)
         status = hone__transfer_load(&c.evidence, &c.evidence_count, recorded, options.transfer, options.transfer_count, err);
     for (uint32_t i = 0; i < options.repeat && status == HONE_OK && !enough; i++)
         status = repeat_once(&c, path, i, fn, user, &enough, err);
+    hone__simulated_model_close(&c.model);
     hone__free(c.evidence);
     hone__free(c.best_ms);
     hone__recorded_free(recorded);

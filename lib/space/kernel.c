@@ -25,8 +25,15 @@ static void free_args(hone_kernel *kernel) {
     hone__free(kernel->arg);
 }
 
+static void free_launch(hone__launch *launch) {
+    free_exprs(launch->grid, 3);
+    free_exprs(launch->block, 3);
+    free_exprs(launch->cluster, 3);
+    hone__expr_free(launch->shared_bytes);
+}
+
 void hone_kernel_free(hone_kernel *kernel) {
-    if (kernel == NULL)
+    if (kernel == NULL || atomic_fetch_sub(&kernel->shares, 1) > 0)
         return;
     free_args(kernel);
     for (uint32_t i = 0; i < kernel->dependency_count; i++) {
@@ -37,10 +44,8 @@ void hone_kernel_free(hone_kernel *kernel) {
     free_texts(kernel->option, kernel->option_count);
     free_texts(kernel->reference_option, kernel->reference_option_count);
     free_texts(kernel->evaluator, kernel->evaluator_count);
-    free_exprs(kernel->grid, 3);
-    free_exprs(kernel->block, 3);
-    free_exprs(kernel->cluster, 3);
-    hone__expr_free(kernel->shared_bytes);
+    free_launch(&kernel->launch);
+    free_launch(&kernel->reference_launch);
     hone__expr_free(kernel->flops);
     hone__expr_free(kernel->bytes);
     hone__space_free(kernel->space); /* after the expressions, before the size names that it borrows */
@@ -63,6 +68,12 @@ void hone_kernel_free(hone_kernel *kernel) {
     hone__free(kernel->description);
     cJSON_Delete(kernel->spec);
     hone__free(kernel);
+}
+
+hone_kernel *hone__kernel_share(const hone_kernel *kernel) {
+    hone_kernel *shared = (hone_kernel *)(uintptr_t)kernel;
+    (void)atomic_fetch_add(&shared->shares, 1);
+    return shared;
 }
 
 const char *hone_kernel_name(const hone_kernel *kernel) {

@@ -4,6 +4,8 @@
 
 #include "space.h"
 
+#include <stdatomic.h>
+
 typedef enum hone__dtype {
     HONE_F64, HONE_F32, HONE_F16, HONE_BF16, HONE_I64, HONE_I32, HONE_I16, HONE_I8, HONE_U64, HONE_U32, HONE_U16, HONE_U8,
     HONE_DTYPE_COUNT
@@ -47,6 +49,16 @@ typedef struct hone__file_text {
     char *text;
 } hone__file_text;
 
+/* Launch geometry (CUDA); NULL where absent. */
+typedef struct hone__launch {
+    hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes;
+} hone__launch;
+
+/* Which of a device's measured rates a kernel's operations are bounded by (spec/kernel.md, "precision"). */
+typedef enum hone__precision { HONE_PRECISION_FP32, HONE_PRECISION_TF32, HONE_PRECISION_FP16, HONE_PRECISION_BF16 } hone__precision;
+
+const char *hone__precision_name(hone__precision precision);
+
 typedef enum hone__language { HONE_LANGUAGE_C, HONE_LANGUAGE_CUDA, HONE_LANGUAGE_EXTERNAL } hone__language;
 
 struct hone_kernel {
@@ -69,7 +81,7 @@ struct hone_kernel {
     hone__space *space;
     hone__config *seed;
     uint32_t seed_count;
-    hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes; /* CUDA; NULL where absent */
+    hone__launch launch;
     bool has_reference;
     char *reference_source; /* resolved path; NULL: the kernel's own */
     char *reference_text;   /* its text; NULL: the kernel's own */
@@ -77,15 +89,21 @@ struct hone_kernel {
     hone__config reference_config;
     char **reference_option;
     uint32_t reference_option_count;
+    hone__launch reference_launch; /* over sizes only */
     double rtol, atol;
     hone__expr *flops, *bytes; /* or NULL */
+    hone__precision precision;
     double compile_s, run_s;
     uint64_t memory_bytes, output_bytes;
     char **evaluator;      /* words, resolved; NULL when the spec names none.  As written (for the key) they are in `spec` */
     uint32_t evaluator_count;
     cJSON *spec;           /* the parsed JSON, for printing */
     uint8_t id[16];        /* identity, set by key/ in hone_kernel_load: see key.h */
+    atomic_int shares;     /* holders beside the first: hone_kernel_free frees for the last */
 };
+
+/* Hold a kernel beyond its owner's hone_kernel_free; the result is given up by hone_kernel_free, too. */
+hone_kernel *hone__kernel_share(const hone_kernel *kernel);
 
 /* Parse and read the files; does not compute `id` (key/ does).  hone_kernel_load and _parse in key/ call this. */
 hone_status hone__kernel_read(hone_kernel **out, const char *json, size_t json_bytes, const char *base_dir, const char *label,

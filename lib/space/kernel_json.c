@@ -125,6 +125,29 @@ static hone_status add_options(object *to, const hone_kernel *kernel, char *cons
     return status;
 }
 
+static void add_extents(object *to, const char *name, const int64_t *extent, uint32_t rank) {
+    object list = new_array();
+    for (uint32_t i = 0; i < rank; i++)
+        add_number(&list, NULL, (double)extent[i]);
+    add_part(to, name, list);
+}
+
+static hone_status add_launch(object *to, const hone__launch *launch, const int64_t *values, hone_error *err) {
+    if (launch->grid[0] == NULL) {
+        add(to, "launch", cJSON_CreateNull());
+        return HONE_OK;
+    }
+    hone__geometry geometry;
+    HONE_TRY(hone__launch_geometry(launch, values, &geometry, err));
+    object part = new_object();
+    add_extents(&part, "grid", geometry.grid, geometry.grid_rank);
+    add_extents(&part, "block", geometry.block, geometry.block_rank);
+    add_extents(&part, "cluster", geometry.cluster, geometry.cluster_rank);
+    add_number(&part, "shared_bytes", (double)geometry.shared_bytes);
+    add_part(to, "launch", part);
+    return HONE_OK;
+}
+
 static hone_status add_reference(object *to, const hone_kernel *kernel, const int64_t *sizes, hone_error *err) {
     if (!kernel->has_reference) {
         add(to, "reference", cJSON_CreateNull());
@@ -151,6 +174,8 @@ static hone_status add_reference(object *to, const hone_kernel *kernel, const in
         add_folder(&part, path);
         add_text(&part, "entry", kernel->reference_entry);
         status = add_options(&part, kernel, kernel->reference_option, kernel->reference_option_count, false, sizes, err);
+        if (status == HONE_OK)
+            status = add_launch(&part, &kernel->reference_launch, sizes, err);
     }
     add_part(to, "reference", part);
     return status;
@@ -209,29 +234,6 @@ static void add_define(void *user, const char *definition) {
     add_text(user, NULL, definition);
 }
 
-static void add_extents(object *to, const char *name, const int64_t *extent, uint32_t rank) {
-    object list = new_array();
-    for (uint32_t i = 0; i < rank; i++)
-        add_number(&list, NULL, (double)extent[i]);
-    add_part(to, name, list);
-}
-
-static hone_status add_launch(object *to, const hone_kernel *kernel, const int64_t *values, hone_error *err) {
-    if (kernel->grid[0] == NULL) {
-        add(to, "launch", cJSON_CreateNull());
-        return HONE_OK;
-    }
-    hone__geometry geometry;
-    HONE_TRY(hone__kernel_geometry(kernel, values, &geometry, err));
-    object part = new_object();
-    add_extents(&part, "grid", geometry.grid, geometry.grid_rank);
-    add_extents(&part, "block", geometry.block, geometry.block_rank);
-    add_extents(&part, "cluster", geometry.cluster, geometry.cluster_rank);
-    add_number(&part, "shared_bytes", (double)geometry.shared_bytes);
-    add_part(to, "launch", part);
-    return HONE_OK;
-}
-
 /* The config as JSON values, by way of its canonical text, which is the one place that knows how values print. */
 static cJSON *config_item(const hone_kernel *kernel, const hone__config *config) {
     hone__buf text;
@@ -256,7 +258,7 @@ hone_status hone__kernel_compile_json(const hone_kernel *kernel, const int64_t *
     add_part(&body, "defines", defines);
     hone_status status = add_options(&body, kernel, kernel->option, kernel->option_count, true, values, err);
     if (status == HONE_OK)
-        status = add_launch(&body, kernel, values, err);
+        status = add_launch(&body, &kernel->launch, values, err);
     if (status == HONE_OK && !body.ok)
         status = nomem(err);
     if (status != HONE_OK) {

@@ -10,7 +10,7 @@
 /* ---- launch ---- */
 
 static hone_status read_extents(const hone__reader *reader, const cJSON *launch, const hone__where *at, const char *name,
-                                bool required, hone__expr *out[3]) {
+                                bool required, bool with_params, hone__expr *out[3]) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(launch, name);
     if (item == NULL) {
         if (!required)
@@ -22,32 +22,33 @@ static hone_status read_extents(const hone__reader *reader, const cJSON *launch,
     uint32_t i = 0;
     for (const cJSON *child = item->child; child != NULL; child = child->next, i++) {
         hone__where element = hone__where_element(&where, i);
-        HONE_TRY(hone__want_expr(reader, child, &element, true, &out[i]));
+        HONE_TRY(hone__want_expr(reader, child, &element, with_params, &out[i]));
     }
     return HONE_OK;
 }
 
-hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch) {
+hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch, const hone__where *parent, bool with_params,
+                              hone__launch *out) {
     static const char *const members[] = {"grid", "block", "cluster", "shared_bytes"};
-    hone_kernel *kernel = reader->kernel;
-    hone__where at = hone__where_member(NULL, "launch");
+    const hone_kernel *kernel = reader->kernel;
+    hone__where at = hone__where_member(parent, "launch");
     if (launch == NULL) {
         if (kernel->language != HONE_LANGUAGE_CUDA)
             return HONE_OK;
-        return hone__mistake(reader, NULL, "required member \"launch\" is missing (language cuda needs grid and block)");
+        return hone__mistake(reader, parent, "required member \"launch\" is missing (language cuda needs grid and block)");
     }
     if (kernel->language == HONE_LANGUAGE_C)
         return hone__mistake(reader, &at, "language c has no launch geometry; leave \"launch\" out");
     HONE_TRY(hone__want_object(reader, launch, &at));
     HONE_TRY(hone__want_members(reader, launch, &at, members, 4));
-    HONE_TRY(read_extents(reader, launch, &at, "grid", true, kernel->grid));
-    HONE_TRY(read_extents(reader, launch, &at, "block", true, kernel->block));
-    HONE_TRY(read_extents(reader, launch, &at, "cluster", false, kernel->cluster));
+    HONE_TRY(read_extents(reader, launch, &at, "grid", true, with_params, out->grid));
+    HONE_TRY(read_extents(reader, launch, &at, "block", true, with_params, out->block));
+    HONE_TRY(read_extents(reader, launch, &at, "cluster", false, with_params, out->cluster));
     const cJSON *shared = cJSON_GetObjectItemCaseSensitive(launch, "shared_bytes");
     if (shared == NULL)
         return HONE_OK;
     hone__where where = hone__where_member(&at, "shared_bytes");
-    return hone__want_expr(reader, shared, &where, true, &kernel->shared_bytes);
+    return hone__want_expr(reader, shared, &where, with_params, &out->shared_bytes);
 }
 
 static hone_status extent(const char *name, uint32_t index, const hone__expr *expr, const int64_t *values, int64_t least, int64_t *out,
@@ -69,13 +70,13 @@ static hone_status extents(const char *name, hone__expr *const expr[3], const in
     return HONE_OK;
 }
 
-hone_status hone__kernel_geometry(const hone_kernel *kernel, const int64_t *values, hone__geometry *out, hone_error *err) {
+hone_status hone__launch_geometry(const hone__launch *launch, const int64_t *values, hone__geometry *out, hone_error *err) {
     *out = (hone__geometry){.grid_rank = 0};
-    HONE_TRY(extents("grid", kernel->grid, values, out->grid, &out->grid_rank, err));
-    HONE_TRY(extents("block", kernel->block, values, out->block, &out->block_rank, err));
-    HONE_TRY(extents("cluster", kernel->cluster, values, out->cluster, &out->cluster_rank, err));
-    if (kernel->shared_bytes != NULL)
-        HONE_TRY(extent("shared_bytes", 0, kernel->shared_bytes, values, 0, &out->shared_bytes, err));
+    HONE_TRY(extents("grid", launch->grid, values, out->grid, &out->grid_rank, err));
+    HONE_TRY(extents("block", launch->block, values, out->block, &out->block_rank, err));
+    HONE_TRY(extents("cluster", launch->cluster, values, out->cluster, &out->cluster_rank, err));
+    if (launch->shared_bytes != NULL)
+        HONE_TRY(extent("shared_bytes", 0, launch->shared_bytes, values, 0, &out->shared_bytes, err));
     return HONE_OK;
 }
 

@@ -172,21 +172,22 @@ static hone_status read_space(const hone__reader *reader, const cJSON *spec) {
 /* ---- reference ---- */
 
 static hone_status read_reference(const hone__reader *reader, const cJSON *item) {
-    static const char *const members[] = {"source", "entry", "options", "config"};
+    static const char *const members[] = {"source", "entry", "options", "config", "launch"};
     hone_kernel *kernel = reader->kernel;
     if (item == NULL)
         return HONE_OK;
     hone__where at = hone__where_member(NULL, "reference");
     HONE_TRY(hone__want_object(reader, item, &at));
-    HONE_TRY(hone__want_members(reader, item, &at, members, 4));
+    HONE_TRY(hone__want_members(reader, item, &at, members, 5));
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(item, "config");
     const cJSON *source = cJSON_GetObjectItemCaseSensitive(item, "source");
     const cJSON *entry = cJSON_GetObjectItemCaseSensitive(item, "entry");
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(item, "options");
+    const cJSON *launch = cJSON_GetObjectItemCaseSensitive(item, "launch");
     kernel->has_reference = true;
     if (config != NULL) {
-        if (source != NULL || entry != NULL || options != NULL)
-            return hone__mistake(reader, &at, "give either \"config\", or \"entry\" with \"source\" and \"options\", not both");
+        if (source != NULL || entry != NULL || options != NULL || launch != NULL)
+            return hone__mistake(reader, &at, "give either \"config\", or \"entry\" with \"source\", \"options\" and \"launch\", not both");
         hone__where where = hone__where_member(&at, "config");
         HONE_TRY(read_config(reader, config, &where, &kernel->reference_config));
         return check_holds(reader, &where, "reference config", &kernel->reference_config);
@@ -197,6 +198,7 @@ static hone_status read_reference(const hone__reader *reader, const cJSON *item)
     HONE_TRY(read_entry(reader, entry, &where, &kernel->reference_entry));
     where = hone__where_member(&at, "options");
     HONE_TRY(hone__read_options(reader, options, &where, false, &kernel->reference_option, &kernel->reference_option_count));
+    HONE_TRY(hone__read_launch(reader, launch, &at, false, &kernel->reference_launch));
     if (source == NULL && kernel->source_path == NULL)
         return hone__mistake(reader, &at, "the kernel has no source, so the reference must name one: add \"source\"");
     if (source == NULL)
@@ -305,6 +307,21 @@ static hone_status read_evaluator(const hone__reader *reader, const cJSON *list)
     return HONE_OK;
 }
 
+static const char *const precisions[] = {"fp32", "tf32", "fp16", "bf16"};
+
+const char *hone__precision_name(hone__precision precision) {
+    return precisions[precision];
+}
+
+static hone_status read_precision(const hone__reader *reader, const cJSON *item) {
+    hone__where at = hone__where_member(NULL, "precision");
+    uint32_t choice = HONE_PRECISION_FP32;
+    if (item != NULL)
+        HONE_TRY(hone__want_choice(reader, item, &at, precisions, 4, &choice));
+    reader->kernel->precision = (hone__precision)choice;
+    return HONE_OK;
+}
+
 /* ---- the whole ---- */
 
 /* What can only be said when everything is read: arguments, options and launch at the default sizes and config. */
@@ -327,8 +344,12 @@ static hone_status check_defaults(const hone__reader *reader) {
     }
     if (status == HONE_OK) {
         hone__geometry geometry;
-        status = hone__kernel_geometry(kernel, values, &geometry, &inner);
+        status = hone__launch_geometry(&kernel->launch, values, &geometry, &inner);
         at = hone__where_member(NULL, "launch");
+        if (status == HONE_OK) {
+            status = hone__launch_geometry(&kernel->reference_launch, sizes, &geometry, &inner);
+            at = hone__where_member(NULL, "reference");
+        }
     }
     return status == HONE_OK ? HONE_OK : hone__mistake(reader, &at, "%.300s (default sizes)", inner.message);
 }
@@ -337,7 +358,7 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     static const char *const members[] = {"hone",      "name",   "description", "language",  "source",    "dependencies", "entry",
                                           "options",   "sizes",  "args",        "params",    "constraints", "launch",     "default",
                                           "seeds",     "reference", "tolerance", "flops",    "bytes",     "limits",       "evaluator",
-                                          "$schema"};
+                                          "precision", "$schema"};
     hone_kernel *kernel = reader->kernel;
     HONE_TRY(hone__want_object(reader, spec, NULL));
     HONE_TRY(hone__want_members(reader, spec, NULL, members, sizeof members / sizeof members[0]));
@@ -351,13 +372,14 @@ static hone_status read_spec(const hone__reader *reader, const cJSON *spec) {
     HONE_TRY(hone__read_options(reader, cJSON_GetObjectItemCaseSensitive(spec, "options"), &at, true, &kernel->option,
                                 &kernel->option_count));
     HONE_TRY(hone__read_args(reader, cJSON_GetObjectItemCaseSensitive(spec, "args")));
-    HONE_TRY(hone__read_launch(reader, cJSON_GetObjectItemCaseSensitive(spec, "launch")));
+    HONE_TRY(hone__read_launch(reader, cJSON_GetObjectItemCaseSensitive(spec, "launch"), NULL, true, &kernel->launch));
     HONE_TRY(read_seeds(reader, cJSON_GetObjectItemCaseSensitive(spec, "seeds")));
     HONE_TRY(read_reference(reader, cJSON_GetObjectItemCaseSensitive(spec, "reference")));
     HONE_TRY(read_tolerance(reader, cJSON_GetObjectItemCaseSensitive(spec, "tolerance")));
     HONE_TRY(read_limits(reader, cJSON_GetObjectItemCaseSensitive(spec, "limits")));
     HONE_TRY(read_work(reader, spec, "flops", &kernel->flops));
     HONE_TRY(read_work(reader, spec, "bytes", &kernel->bytes));
+    HONE_TRY(read_precision(reader, cJSON_GetObjectItemCaseSensitive(spec, "precision")));
     HONE_TRY(read_evaluator(reader, cJSON_GetObjectItemCaseSensitive(spec, "evaluator")));
     return check_defaults(reader);
 }

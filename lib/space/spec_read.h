@@ -66,7 +66,9 @@ hone_status hone__want_file(const hone__reader *reader, const hone__where *at, c
 /* ---- parts (kernel_sizes.c, kernel_args.c, kernel_launch.c, kernel_macros.c) ---- */
 hone_status hone__read_sizes(const hone__reader *reader, const cJSON *sizes);
 hone_status hone__read_args(const hone__reader *reader, const cJSON *args);
-hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch);
+/* `parent` NULL: the kernel's own; else the reference's, over sizes only. */
+hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch, const hone__where *parent, bool with_params,
+                              hone__launch *out);
 /* The parameters' macros do not collide with each other, the entry or the language. */
 hone_status hone__check_macros(const hone__reader *reader);
 /* Option templates over sizes, or sizes and parameters; checked, not resolved. */
@@ -89,6 +91,6 @@ typedef struct hone__geometry {
     uint32_t grid_rank, block_rank, cluster_rank;
     int64_t shared_bytes;
 } hone__geometry;
-hone_status hone__kernel_geometry(const hone_kernel *kernel, const int64_t *values, hone__geometry *out, hone_error *err);
+hone_status hone__launch_geometry(const hone__launch *launch, const int64_t *values, hone__geometry *out, hone_error *err);
 
 #endif

@@ -9,7 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FINALISTS = 5, OVERDUE_S = 10, CLAIM_LEASE_S = 120, CLAIM_RENEW_S = 30, QUICK_TRIALS = 100, THOROUGH_TRIALS = 500 };
+enum {
+    FINALISTS = 5,
+    OVERDUE_S = 10,
+    CLAIM_LEASE_S = 120,
+    CLAIM_RENEW_S = 30,
+    QUICK_TRIALS = 100,
+    THOROUGH_TRIALS = 500,
+    RESULT_TRIES = 40
+};
 
 double hone__tuning_elapsed(const hone__tuning *tuning) {
     return tuning->earlier_s + (double)(hone__clock_ns() - tuning->started_ns) * 1e-9;
@@ -386,9 +394,13 @@ hone_status hone__tuning_finish(hone__tuning *tuning, hone__entry *entry, hone_e
         return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the entry");
     }
     hone_error failure = {0};
-    hone_status status = put_kernel(tuning, &failure);
-    if (status == HONE_OK)
-        status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+    hone_status status = HONE_E_BUSY;
+    /* What took minutes to find is worth more patience with other writers than a look-up's store. */
+    for (int i = 0; i < RESULT_TRIES && status == HONE_E_BUSY; i++) {
+        status = put_kernel(tuning, &failure);
+        if (status == HONE_OK)
+            status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+    }
     if (status != HONE_OK) {
         (void)snprintf(tuning->warning, sizeof tuning->warning, "the result is not remembered: %.200s", failure.message);
         hone__log(HONE_LOG_WARN, "tune", "%s", tuning->warning);

@@ -1,4 +1,4 @@
-/* setup.c: everything that must stand before the first config is measured: options, evaluator, device, neighbours, model. */
+/* setup.c: everything that must stand before the first config is measured: options, evaluator, device, model. */
 #include "alloc.h"
 #include "log.h"
 #include "process.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Finalists are measured side by side at the end, so a trial need not be measured longer than it takes to rank it. */
-enum { NEIGHBOURS_MAX = 5, ENTRIES_MAX = 2000, MEASURE_MS = 200 };
+enum { MEASURE_MS = 200 };
 
 static const char *from_environment(const char *given, const char *variable) {
     if (given != NULL)
@@ -100,9 +100,6 @@ hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, con
         hone__free(words);
         return status;
     }
-    if (kernel->language == HONE_LANGUAGE_CUDA)
-        return hone__fail(err, HONE_E_UNSUPPORTED, "tune",
-                          "kernel %s is CUDA; this version tunes C kernels on the CPU, and others through --evaluator", kernel->name);
     const char *const words[] = {worker, "worker", NULL};
     options.command = words;
     return hone__bench_open(out, &options, err);
@@ -111,7 +108,7 @@ hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, con
 hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name, const char *evaluator, hone_error *err) {
     *out = NULL;
     if (evaluator == NULL && kernel->language != HONE_LANGUAGE_EXTERNAL)
-        return hone_device_open(out, name != NULL ? name : kernel->language == HONE_LANGUAGE_C ? "cpu" : NULL, err);
+        return hone_device_open(out, name != NULL ? name : kernel->language == HONE_LANGUAGE_C ? "cpu" : "cuda:0", err);
     hone__bench *bench = NULL;
     HONE_TRY(hone__tuning_bench(&bench, kernel, evaluator, NULL, name, false, err));
     const cJSON *hello = hone__bench_hello(bench);
@@ -150,8 +147,7 @@ static bool peaks_from_note(const hone_cache *cache, hone_device *device) {
     cJSON *json = NULL;
     bool found = hone__json_parse(&json, text, strlen(text), name, NULL) == HONE_OK;
     if (found) {
-        device->peak_gbps = fmax(0, hone__json_number(json, "gbps", 0));
-        device->peak_gflops = fmax(0, hone__json_number(json, "gflops", 0));
+        hone__device_read_peaks(device, json);
     }
     cJSON_Delete(json);
     hone__free(text);
@@ -159,12 +155,26 @@ static bool peaks_from_note(const hone_cache *cache, hone_device *device) {
 }
 
 static void note_peaks(hone_cache *cache, const hone_device *device) {
-    char name[64], text[128];
+    char name[64], text[256];
     note_name(device, name, sizeof name);
-    (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g}", device->peak_gbps, device->peak_gflops);
+    (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g,\"tf32_gflops\":%.4g,\"fp16_gflops\":%.4g,\"bf16_gflops\":%.4g}",
+                   device->peak_gbps, device->peak_gflops, device->peak_tf32_gflops, device->peak_fp16_gflops, device->peak_bf16_gflops);
     hone_error err;
     if (cache != NULL && (device->peak_gbps > 0 || device->peak_gflops > 0) && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
         hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
+}
+
+/* A peak is the most that was ever seen.  True when one rose. */
+static bool raise_peaks(hone_device *device, const hone_device *said) {
+    double *const ours[] = {&device->peak_gbps, &device->peak_gflops, &device->peak_tf32_gflops, &device->peak_fp16_gflops,
+                            &device->peak_bf16_gflops};
+    const double theirs[] = {said->peak_gbps, said->peak_gflops, said->peak_tf32_gflops, said->peak_fp16_gflops, said->peak_bf16_gflops};
+    bool rose = false;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        rose = rose || theirs[i] > *ours[i];
+        *ours[i] = fmax(theirs[i], *ours[i]);
+    }
+    return rose;
 }
 
 void hone__tuning_verify_peaks(hone__tuning *tuning) {
@@ -177,14 +187,22 @@ void hone__tuning_verify_peaks(hone__tuning *tuning) {
     hone_device *device = tuning->device;
     if (hone__device_from_hello(&said, cJSON_GetObjectItemCaseSensitive(hello, "device"), cJSON_GetObjectItemCaseSensitive(hello, "peaks"),
                                 NULL) == HONE_OK &&
-        (said->peak_gbps > device->peak_gbps || said->peak_gflops > device->peak_gflops)) {
-        device->peak_gbps = fmax(said->peak_gbps, device->peak_gbps);
-        device->peak_gflops = fmax(said->peak_gflops, device->peak_gflops);
+        raise_peaks(device, said)) {
         note_peaks(tuning->cache, device);
         hone__tuning_roofline(tuning);
     }
     hone_device_free(said);
     hone__bench_close(bench);
+}
+
+/* What compiles is known to the evaluator, not to the driver that we ask for the device. */
+static hone_status take_toolkit(hone_device *device, const hone_device *said, hone_error *err) {
+    const char *toolkit = hone__json_string(said->description, "toolkit");
+    if (toolkit == NULL || cJSON_GetObjectItemCaseSensitive(device->description, "toolkit") != NULL)
+        return HONE_OK;
+    if (cJSON_AddStringToObject(device->description, "toolkit", toolkit) == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for the device");
+    return HONE_OK;
 }
 
 hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
@@ -206,77 +224,21 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
         status = hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator measures on %.80s, but the look-up is for %.80s: use hone_device_for",
                             said->name, tuning->device->name);
     if (status == HONE_OK && !noted) {
-        tuning->device->peak_gbps = said->peak_gbps;
-        tuning->device->peak_gflops = said->peak_gflops;
+        (void)raise_peaks(tuning->device, said);
         note_peaks(tuning->cache, tuning->device);
     }
+    if (status == HONE_OK)
+        status = take_toolkit(tuning->device, said, err);
     hone_device_free(said);
     return status;
 }
 
 void hone__tuning_roofline(hone__tuning *tuning) {
     hone__kernel_work(tuning->kernel, tuning->sizes, &tuning->flops, &tuning->bytes);
-    double compute_ns = tuning->device->peak_gflops > 0 ? tuning->flops / tuning->device->peak_gflops : 0;
+    double rate = hone__device_gflops(tuning->device, hone__precision_name(tuning->kernel->precision));
+    double compute_ns = rate > 0 ? tuning->flops / rate : 0;
     double memory_ns = tuning->device->peak_gbps > 0 ? tuning->bytes / tuning->device->peak_gbps : 0;
     tuning->limit_ns = fmax(compute_ns, memory_ns);
-}
-
-/* How far the entry's sizes are from ours: sum of |log2 ratio|; another device counts as four octaves. */
-static double distance_of(const hone__tuning *tuning, const hone__entry *entry, const cJSON *sizes) {
-    double distance = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0 ? 0 : 4;
-    for (uint32_t i = 0; i < tuning->kernel->size_count; i++) {
-        double there = hone__json_number(sizes, tuning->kernel->size[i].name, 0);
-        distance += there > 0 && tuning->sizes[i] > 0 ? fabs(log2(there / (double)tuning->sizes[i])) : 8;
-    }
-    return distance;
-}
-
-static bool read_neighbour(hone__tuning *tuning, const hone__entry *entry, hone__neighbour *out, double *distance) {
-    if (memcmp(entry->key.key, tuning->key.key, sizeof entry->key.key) == 0)
-        return false;
-    cJSON *config = NULL, *sizes = NULL;
-    bool usable = hone__json_parse(&config, entry->best.config, strlen(entry->best.config), "entry", NULL) == HONE_OK &&
-                  hone__json_parse(&sizes, entry->sizes, strlen(entry->sizes), "entry", NULL) == HONE_OK &&
-                  hone__config_read(tuning->kernel->space, config, false, &out->config, NULL, NULL) == HONE_OK &&
-                  hone__bound_valid(tuning->bound, &out->config, NULL);
-    if (usable) {
-        bool here = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0;
-        (void)snprintf(out->where, sizeof out->where, "%.100s on %s", entry->sizes, here ? "this device" : "another device");
-        out->speedup = entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0;
-        *distance = distance_of(tuning, entry, sizes);
-    }
-    cJSON_Delete(config);
-    cJSON_Delete(sizes);
-    return usable;
-}
-
-void hone__tuning_neighbours(hone__tuning *tuning) {
-    hone__entry *entry = NULL;
-    uint32_t count = 0;
-    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
-    if (tuning->reader == NULL || tuning->neighbour == NULL ||
-        hone__cache_of_kernel(tuning->reader, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
-        return;
-    double distance[NEIGHBOURS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        hone__neighbour found;
-        double away;
-        if (read_neighbour(tuning, &entry[i], &found, &away)) {
-            uint32_t at = tuning->neighbour_count < NEIGHBOURS_MAX ? tuning->neighbour_count++ : NEIGHBOURS_MAX;
-            for (; at > 0 && distance[at - 1] > away; at--) {
-                if (at < NEIGHBOURS_MAX) {
-                    distance[at] = distance[at - 1];
-                    tuning->neighbour[at] = tuning->neighbour[at - 1];
-                }
-            }
-            if (at < NEIGHBOURS_MAX) {
-                distance[at] = away;
-                tuning->neighbour[at] = found;
-            }
-        }
-        hone__entry_clear(&entry[i]);
-    }
-    hone__free(entry);
 }
 
 hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err) {
@@ -326,6 +288,7 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__free(tuning->exchange);
     hone__free(tuning->known);
     hone__free(tuning->neighbour);
+    hone__free(tuning->evidence);
     hone__free(tuning->seed);
     hone__free(tuning->trial);
     hone__free(tuning->result);

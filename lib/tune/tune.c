@@ -164,6 +164,8 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .seed_count = tuning->seed_count,
         .neighbour = tuning->neighbour,
         .neighbour_count = tuning->neighbour_count,
+        .evidence = tuning->evidence,
+        .evidence_count = tuning->evidence_count,
         .rng_seed = tuning->options.seed,
         .trials_max = tuning->options.trials_max,
         .rounds_max = tuning->options.rounds_max,
@@ -237,6 +239,27 @@ static hone_match match_before(const hone__tuning *tuning, const hone_problem *p
     return match;
 }
 
+/* Is there an exact answer of enough effort?  A thorough result serves a quick request, never the reverse. */
+static bool is_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
+    *match = match_before(tuning, problem);
+    if (tuning->options.force || *match != HONE_MATCH_EXACT || hone__cache_get(tuning->cache, &tuning->key, entry, NULL) != HONE_OK)
+        return false;
+    if (entry->effort >= hone__effort_wanted(&tuning->options))
+        return true;
+    hone__entry_clear(entry);
+    return false;
+}
+
+/* The same after the claim was taken: between our look and our claim another process may have finished, and a key is tuned once.  Asking for
+ * the entry first keeps a plain miss from being counted twice. */
+static bool was_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
+    hone__entry there;
+    if (tuning->options.force || hone__cache_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
+        return false;
+    hone__entry_clear(&there);
+    return is_answered(tuning, problem, match, entry);
+}
+
 static hone_status refuse_known_failure(const hone__tuning *tuning, hone_error *err) {
     hone__failure failure;
     if (hone__cache_get_failure(tuning->cache, &tuning->key, &failure, NULL) != HONE_OK)
@@ -274,13 +297,7 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
     if (status != HONE_OK)
         goto out;
     tuning->key = hone__key_make(kernel, device, tuning->sizes);
-    before = match_before(tuning, problem);
-    bool hit = !tuning->options.force && before == HONE_MATCH_EXACT &&
-               hone__cache_get(cache, &tuning->key, &entry, NULL) == HONE_OK;
-    if (hit && entry.effort < hone__effort_wanted(&tuning->options)) { /* a thorough result serves a quick request, never the reverse */
-        hone__entry_clear(&entry);
-        hit = false;
-    }
+    bool hit = is_answered(tuning, problem, &before, &entry);
     if (!hit) {
         if (!tuning->options.force)
             status = refuse_known_failure(tuning, err);
@@ -294,12 +311,13 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
             if (status != HONE_E_BUSY)
                 status = HONE_OK; /* a cache that cannot hold a claim does not stop a tuning */
         }
-        if (status == HONE_OK) {
+        hit = status == HONE_OK && was_answered_meanwhile(tuning, problem, &before, &entry);
+        if (status == HONE_OK && !hit) {
             hone__cache_count(cache, "tune_started", 1);
             status = run(tuning, &entry, err);
             hone__cache_count(cache, status == HONE_OK ? "tune_done" : "tune_failed", 1);
         }
-        tuned = true;
+        tuned = !hit;
     }
     if (status == HONE_OK)
         status = hone__result_json(json, &entry, tuning, before, tuned, err);

@@ -1,4 +1,4 @@
-/* tuning.h: the state of one tuning under way, shared by the files of this room: setup.c makes it, session.c remembers it across
+/* tuning.h: the state of one tuning under way, shared by the files of this room: setup.c and neighbours.c make it, session.c remembers it across
  * processes, tune.c runs it, result.c turns its end into an entry. */
 #ifndef HONE_TUNING_H
 #define HONE_TUNING_H
@@ -28,6 +28,8 @@ typedef struct hone__tuning {
     hone__strategy *strategy;
     hone__neighbour *neighbour;
     uint32_t neighbour_count;
+    hone__evidence *evidence;          /* trials of the nearest neighbours, from the journal */
+    uint32_t evidence_count;
     hone__config *seed;                /* author seeds valid here */
     uint32_t seed_count;
     double flops, bytes, limit_ns;     /* roofline of one run; 0 unknown */
@@ -58,6 +60,10 @@ typedef struct hone__tuning {
     const char *phase;
 } hone__tuning;
 
+/* ---- tuner.c ---- */
+/* A handle of the caller's own on the same file: its claims are told apart from those of others in this process. */
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err);
+
 /* ---- setup.c ---- */
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);
 hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err);
@@ -69,11 +75,14 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err);
 /* Measure the peaks a second time and keep the higher: on a busy machine the first reading may be low, and a search must not end at a
  * limit that is none. */
 void hone__tuning_verify_peaks(hone__tuning *tuning);
-void hone__tuning_neighbours(hone__tuning *tuning);
 hone_status hone__tuning_seeds(hone__tuning *tuning, hone_error *err);
 void hone__tuning_roofline(hone__tuning *tuning);
 hone_status hone__tuning_llm(hone__tuning *tuning, hone_error *err);
 void hone__tuning_clear(hone__tuning *tuning);
+
+/* ---- neighbours.c ---- */
+/* The nearest entries of the kernel, and the trials behind them.  A cache that cannot be read has none. */
+void hone__tuning_neighbours(hone__tuning *tuning);
 
 /* ---- session.c ---- */
 /* Go on with an unfinished session of the same course, or begin one (taking over what an unfinished one of another course measured). */

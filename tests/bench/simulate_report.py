@@ -3,6 +3,12 @@
 
     tests/bench/simulate_report.py [--search lfbo,random] [--repeat 60] [--per-space] SPACE.json.gz...
 
+--transfer gives each space the other GPUs of its kernel; --misleading a copy of its own rows with shuffled times; --noise X perturbs each
+measurement and adds what the finally chosen config is worth; --model QUALITY answers llm and hybrid with scripted_model.py, --transcripts FOLDER
+with the recorded conversation FOLDER/SPACE.jsonl.  What belongs together goes into one run, so that it stands in one table: a
+strategy written as lfbo+transfer, lfbo+misleading, hybrid+perfect, hybrid+useless, hybrid+malicious, hybrid+transcript or lfbo+noise has that
+option alone.
+
 The `hone` command is $HONE_TOOL, else build/release/hone.  Words given after `--` go to `hone simulate` as they are."""
 import argparse
 import concurrent.futures
@@ -10,10 +16,13 @@ import gzip
 import json
 import math
 import os
+import random as random_numbers
+import shlex
 import subprocess
 import sys
+import tempfile
 
-AT = [10, 25, 50, 100, 200]
+AT = [10, 25, 40, 50, 100, 200]
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -48,11 +57,48 @@ def exact_random(times, trials):
     return fractions, ratios, near
 
 
-def transfer(mode, path, spaces):
-    """Options for hone simulate: the files of the same kernel on other GPUs (the name before "__" is the kernel)."""
+def transfer(path, spaces):
+    """The files of the same kernel on other GPUs (the name before "__" is the kernel)."""
     kernel = os.path.basename(path).split("__")[0]
-    others = [p for p in spaces if p != path and os.path.basename(p).split("__")[0] == kernel] if mode else []
+    others = [p for p in spaces if p != path and os.path.basename(p).split("__")[0] == kernel]
     return [word for other in others for word in ("--transfer", other)]
+
+
+def misleading(path, folder):
+    """The space with its times shuffled among the configs that ran."""
+    with open(path, "rb") as file:
+        data = file.read()
+    space = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    ran = [row for row in space["rows"] if "error" not in row]
+    times = [row["time_ms"] for row in ran]
+    random_numbers.Random(1).shuffle(times)
+    for row, time in zip(ran, times):
+        row["time_ms"] = time
+    out = os.path.join(folder, os.path.basename(path))
+    if not os.path.exists(out):
+        with gzip.open(out + ".new", "wt") as file:
+            json.dump(space, file)
+        os.rename(out + ".new", out)
+    return ["--transfer", out]
+
+
+def options(given, variant, path, folder):
+    """What a variant of a strategy means to hone simulate."""
+    model = shlex.join([sys.executable, os.path.join(SOURCE, "tests/bench/scripted_model.py")])
+    words = []
+    if given.transfer or variant == "transfer":
+        words += transfer(path, given.spaces)
+    if given.misleading or variant == "misleading":
+        words += misleading(path, folder)
+    if given.noise or variant == "noise":
+        words += ["--noise", str(given.noise or 0.03)]
+    quality = variant if variant in ("perfect", "useless", "malicious") else given.model
+    if quality:
+        words += ["--llm-provider", "command", "--llm-command", f"{model} {quality} {shlex.quote(path)}"]
+    elif variant == "transcript":
+        name = os.path.basename(path).split(".")[0] + ".jsonl"
+        words += ["--llm-provider", "replay", "--llm-replay", os.path.join(given.transcripts, name)]
+    return words
 
 
 def simulate(tool, path, search, first, repeat, trials, more):
@@ -96,6 +142,10 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--transfer", action="store_true", help="leave one GPU out: each space gets the others of its kernel")
+    parser.add_argument("--misleading", action="store_true", help="transfer from the space's own rows with shuffled times")
+    parser.add_argument("--noise", type=float, default=0)
+    parser.add_argument("--model", choices=["perfect", "useless", "malicious"], help="answers llm and hybrid")
+    parser.add_argument("--transcripts", default=os.path.join(SOURCE, "tests/transcripts/spaces"))
     parser.add_argument("--per-space", action="store_true")
     parser.add_argument("spaces", nargs="+")
     given = parser.parse_args(words[:words.index("--")] if "--" in words else words)
@@ -106,17 +156,21 @@ def main():
     table = {"random (exact)": random}
     cpu = {}
     share = max(1, math.ceil(given.repeat / max(1, given.jobs // len(given.spaces) + 1)))
-    with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
+    final = {}
+    with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool, tempfile.TemporaryDirectory() as folder:
         futures = {}
         for search in given.search.split(","):
             for path in sorted(given.spaces, key=lambda p: -len(times[p])):
                 for first in range(0, given.repeat, share):
-                    job = pool.submit(simulate, tool, path, search, given.seed + first, min(share, given.repeat - first), given.trials,
-                                      more + transfer(given.transfer, path, given.spaces))
+                    name, _, variant = search.partition("+")
+                    job = pool.submit(simulate, tool, path, name, given.seed + first, min(share, given.repeat - first), given.trials,
+                                      more + options(given, variant, path, folder))
                     futures.setdefault((search, path), []).append(job)
         for (search, path), jobs in futures.items():
             lines = [line for job in jobs for line in job.result()]
             table.setdefault(search, {})[path] = summary(lines, times[path], given.trials)
+            if lines[0]["extra"] > 0:
+                final.setdefault(search, []).append((mean(line["optimum"] / line["final"] for line in lines), lines[0]["extra"]))
             cpu.setdefault(search, []).append(mean(line["cpu_ms_per_trial"] for line in lines))
     head = "".join(f"{'n=' + str(n):>8}" for n in at)
     print(f"{len(given.spaces)} spaces, {given.repeat} seeds\n{'strategy':24}{head}{'within 5 %:':>13}"
@@ -125,7 +179,9 @@ def main():
         cells = "".join(f"{mean(s[0][n - 1] for s in by_path.values()):8.3f}" for n in at)
         near = "".join(f"{100 * mean(s[2][n - 1] for s in by_path.values()):6.0f} %" for n in at if n >= 50)
         gains = mean(gain(by_path[p], random[p]) for p in by_path)
-        print(f"{name:24}{cells}{'':13}{near}{gains:7.2f}" + (f"{mean(cpu[name]):8.3f}" if name in cpu else ""))
+        print(f"{name:24}{cells}{'':13}{near}{gains:7.2f}" + (f"{mean(cpu[name]):8.3f}" if name in cpu else ""), flush=True)
+    for name, chosen in final.items():
+        print(f"{name}: the finally chosen config has {mean(c for c, _ in chosen):.3f} of the optimum, after {mean(e for _, e in chosen):.0f} more measurements")
     if given.per_space:
         for path in given.spaces:
             print(os.path.basename(path))

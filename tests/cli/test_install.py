@@ -10,7 +10,8 @@ from cli.hone_command import BUILD_DIR, SANITIZE, SOURCE_DIR, clean_environment
 
 SPEC = os.path.join(SOURCE_DIR, "tests/kernels/rmsnorm.json")
 CONSUMER = os.path.join(SOURCE_DIR, "tests/examples/consumer")
-PAGES = ["hone", *("hone-" + name for name in "tune lookup explain prompt ls show stats device completion help version".split())]
+PAGES = ["hone", *("hone-" + name for name in ("tune lookup explain prompt ls show stats diff verify export import merge keygen sign dump load "
+                                             "prune compact gc simulate device completion help version").split())]
 
 
 def from_cmake_cache(name):

@@ -79,6 +79,50 @@ class Simulate(unittest.TestCase):
         other = self.write("k__four.json.gz", {"params": {"Y": [1]}, "rows": [{"config": {"Y": 1}, "time_ms": 1}]})
         self.assertEqual(mean_at(20, "--transfer", other), mean_at(20))  # nothing in common: no effect
 
+    def scripted(self, quality):
+        script = os.path.join(SOURCE_DIR, "tests/bench/scripted_model.py")
+        return ("--llm-provider", "command", "--llm-command", f"{sys.executable} {script} {quality} {self.path}")
+
+    def test_hybrid_with_a_perfect_a_useless_and_a_malicious_model(self):
+        def trials_to(time, *words):
+            lines = self.lines("--max-trials", "48", "--repeat", "4", *words)
+            for line in lines:
+                self.assertEqual(line["best"][-1], 10)
+            return sum(next(n for n, best in enumerate(line["best"], 1) if best is not None and best <= time) for line in lines) / 4
+        alone = trials_to(12, "--search", "lfbo")
+        self.assertLessEqual(trials_to(10, "--search", "hybrid", *self.scripted("perfect")), 7)  # the default, five draws, its first config
+        self.assertLessEqual(trials_to(12, "--search", "hybrid", *self.scripted("useless")), alone + 8)
+        self.assertLessEqual(trials_to(12, "--search", "hybrid", *self.scripted("malicious")), alone + 14)  # the credits of its four rounds, and noise
+
+    def test_llm_asks_with_what_the_file_says(self):
+        about = os.path.join(self.folder.name, "about.txt")
+        with open(about, "w") as file:
+            file.write("X is the width of a tile of cheese.\n")
+        transcript = os.path.join(self.folder.name, "t.jsonl")
+        line, = self.lines("--search", "llm", *self.scripted("useless"), "--rounds", "2", "--about", about, "--transcript", transcript, "--max-trials", "40")
+        self.assertEqual(line["rounds"], 2)
+        with open(transcript) as file:
+            exchanges = [json.loads(text) for text in file][1:]
+        first = exchanges[0]["request"]["messages"][0]["text"]
+        for words in ("Name: k.", "FIXED = 1", "device: g", "width of a tile of cheese", "MODE"):
+            self.assertIn(words, first)
+        replayed, = self.lines("--search", "llm", "--llm-provider", "replay", "--llm-replay", transcript, "--rounds", "2", "--max-trials", "40")
+        self.assertEqual(replayed["best"], line["best"])
+        self.run_tool(5, self.path, "--search", "hybrid", "--llm-provider", "none")
+        self.run_tool(4, self.path, "--search", "llm", *self.scripted("useless"), "--about", os.path.join(self.folder.name, "none"))
+
+    @unittest.skipUnless(os.path.exists(os.path.join(SOURCE_DIR, "../shared/spaces")), "needs the shared recorded spaces")
+    def test_recorded_conversations_replay(self):
+        folder = os.path.join(SOURCE_DIR, "tests/transcripts/spaces")
+        for name in sorted(os.listdir(folder)):
+            if not name.endswith(".jsonl"):
+                continue
+            self.path = os.path.join(SOURCE_DIR, "../shared/spaces", name.replace(".jsonl", ".json.gz"))
+            line, = self.lines("--search", "hybrid", "--llm-provider", "replay", "--llm-replay", os.path.join(folder, name), "--max-trials", "40")
+            self.assertEqual(line["trials"], 40)
+            self.assertGreaterEqual(line["rounds"], 3)
+            self.assertEqual(line["rejected"], 0)
+
     def test_table_for_people(self):
         done = self.run_tool(0, self.path, "--search", "random", "--max-trials", "50")
         self.assertIn("fraction of optimum", done.stdout)

@@ -24,6 +24,7 @@ ALLOWED = {
     ("alloc.c", "free"): "the one door to the heap",
     ("status.c", "fprintf"): "a failed HONE_ASSERT, in debug builds only",
     ("status.c", "abort"): "a failed HONE_ASSERT, in debug builds only",
+    ("tuner.c", "pthread_create"): "the one thread of the library, and only for programs that ask: hone_tuner_start",
     ("kernel_read.c", "free"): "the path that realpath() allocated",
     ("store_path.c", "free"): "the path that realpath() allocated",
     ("device.c", "free"): "the path that realpath() allocated",
@@ -31,6 +32,7 @@ ALLOWED = {
     ("worker.c", "signal"): "a process of its own: hone_worker_main",
     ("worker_timing.c", "sigaction"): "in the child of the worker that runs the kernel, to tell how it crashed",
     ("worker_peaks.c", "cJSON_Parse"): "a text of our own",
+    ("tuner.c", "pthread_create"): "the one thread that hone.h says a program may ask for",
     ("process.c", "signal"): "in the child, between fork and exec: default dispositions",
     ("process.c", "sigaction"): "in the child, between fork and exec: default dispositions",
 }

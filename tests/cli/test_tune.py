@@ -38,6 +38,15 @@ class TuneTest(CommandTest):
         self.assertEqual((again["match"], again["trials"], again["config"]), ("exact", 0, result["config"]))
         self.look_up_everything(result)
 
+    def test_trials_of_a_neighbour_are_transferred(self):
+        self.tune("--set", "N=30000", "--max-trials", "24")
+        near = json.loads(self.expect(0, "tune", self.spec, "--cache", self.cache, "--search", "lfbo", "--set", "N=40000", "--max-trials", "12", "--json",
+                                      timeout=120).stdout)
+        shown = json.loads(self.expect(0, "show", near["key"], "--cache", self.cache, "--json").stdout)
+        proposers = [trial["proposer"] for trial in shown["trials"]]
+        self.assertEqual(proposers.count("neighbour"), 1)
+        self.assertGreaterEqual(proposers.count("transfer"), 1)
+
     def look_up_everything(self, result):
         done = self.expect(0, "lookup", self.spec, "--cache", self.cache)
         self.assertEqual(json.loads(done.stdout), result["config"])
@@ -90,7 +99,7 @@ class TuneTest(CommandTest):
     def test_max_time_holds(self):
         started = time.monotonic()
         self.tune("--max-time", "4", "--set", "N=1000000")
-        self.assertLess(time.monotonic() - started, 30 * PATIENCE)
+        self.assertLess(time.monotonic() - started, 60 * PATIENCE)  # a busy machine is slow; one that forgets the limit is slower
 
     def test_no_model(self):
         done = self.expect(5, "tune", self.spec, "--cache", self.cache, "--search", "llm", timeout=120)

@@ -7,7 +7,8 @@ import unittest
 
 from cli.hone_command import CommandTest, TOOL
 
-COMMANDS = ["tune", "lookup", "explain", "prompt", "ls", "show", "stats", "device", "completion", "help", "version"]
+COMMANDS = ["tune", "lookup", "explain", "prompt", "ls", "show", "stats", "diff", "verify", "export", "import", "merge", "keygen", "sign", "dump", "load",
+            "prune", "compact", "gc", "simulate", "device", "completion", "help", "version"]
 
 
 class HelpTest(CommandTest):
@@ -97,13 +98,13 @@ class UsageErrorTest(CommandTest):
         self.assertIn("SPEC.json is missing", self.refused("tune"))
         self.assertIn("KEY is missing", self.refused("show"))
         self.assertIn("SPEC.json must not be empty", self.refused("tune", ""))
-        self.assertIn("one argument too many", self.refused("ls", "x"))
+        self.assertIn("one argument too many", self.refused("ls", "x", "y"))
         self.assertIn("one argument too many", self.refused("tune", "a.json", "b.json"))
         self.refused("ls", "--quiet", "--verbose")
         self.refused("device", "--evaluator", "x")
 
     def test_control_characters_are_not_echoed(self):
-        for words in (["tune", "x.json", "--max-trials", "\x1b[31m"], ["ls", "\x1b]0;x\x07"], ["ls", "--\x1bx"], ["\x1b[2J"], ["ls", "-\x1b"]):
+        for words in (["tune", "x.json", "--max-trials", "\x1b[31m"], ["ls", "x", "\x1b]0;x\x07"], ["ls", "--\x1bx"], ["\x1b[2J"], ["ls", "-\x1b"]):
             self.assertNotRegex(self.refused(*words), r"[\x00-\x09\x0b-\x1f\x7f]")
 
 

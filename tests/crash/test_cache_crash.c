@@ -1,50 +1,15 @@
-/* test_cache_crash.c: processes that are killed, stopped, forked or in other PID namespaces.  What was acknowledged stays, writers exclude
+/* test_cache_crash.c: processes that are killed, stopped, forked or never end (those in other PID namespaces: test_cache_containers.c).  What was acknowledged stays, writers exclude
  * one another, and nobody waits longer than asked. */
 #define _GNU_SOURCE
-#include "cache_fixture.h"
-#include "clock.h"
-
-#include <sched.h>
-#include <sys/mman.h>
+#include "crash/children.h"
 
 enum { KILLS = 50, WRITERS = 3, PUTS = 60 };
-
-typedef struct shared {
-    _Atomic uint32_t acknowledged; /* how many puts have returned HONE_OK */
-    _Atomic int holding, finished, inner_pid;
-} shared;
-
-static shared *share(void) {
-    shared *memory = mmap(NULL, sizeof *memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(memory != MAP_FAILED);
-    return memory;
-}
-
-typedef struct job {
-    fixture *f;
-    shared *memory;
-    uint32_t number, wait_ms;
-    int (*work)(void *user); /* for start_in_namespace */
-} job;
-
-static hone_cache *open_patient(const char *path, uint32_t wait_ms) {
-    hone_cache *cache = NULL;
-    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
-    options.writer_wait_ms = wait_ms;
-    return hone_cache_open(&cache, path, &options, NULL) == HONE_OK ? cache : NULL;
-}
-
-static hone_status put_status(hone_cache *cache, uint32_t number, double time_ns) {
-    char text[64];
-    hone__entry entry = make_entry(make_key(1, 1, number), time_ns, text);
-    return hone__cache_put(cache, &entry, true, NULL);
-}
 
 /* ---- killed ---- */
 
 static int write_for_ever(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 10000);
+    hone_cache *cache = open_waiting(j->f->path, 10000);
     if (cache == NULL)
         return 1;
     for (;;) {
@@ -60,7 +25,9 @@ static void test_cache_crash__killed_writers_lose_nothing(void **state) {
     job j = {.f = f, .memory = share()};
     hone__rng rng;
     hone__rng_seed(&rng, seed_of("killed_writers"));
-    for (int kills = 0; kills < KILLS; kills++) {
+    int kills = 0;
+    /* On a loaded machine many are killed before they have stored anything. */
+    for (; kills < KILLS || (j.memory->acknowledged <= 10 && kills < 40 * KILLS); kills++) {
         pid_t pid = start_child(write_for_ever, &j);
         struct timespec nap = {0, (long)(hone__rng_below(&rng, 20000) + 200) * 1000};
         (void)nanosleep(&nap, NULL);
@@ -81,7 +48,7 @@ static void test_cache_crash__killed_writers_lose_nothing(void **state) {
         put_time(cache, 1000000, kills + 1); /* and the next writer is not held up */
         hone_cache_close(cache);
     }
-    print_message("%d kills, %u acknowledged\n", KILLS, (unsigned)j.memory->acknowledged);
+    print_message("%d kills, %u acknowledged\n", kills, (unsigned)j.memory->acknowledged);
     assert_true(j.memory->acknowledged > 10);
     assert_int_equal(count_files(f->dir, ".corrupt-"), 0);
     (void)munmap(j.memory, sizeof *j.memory);
@@ -91,7 +58,7 @@ static void test_cache_crash__killed_writers_lose_nothing(void **state) {
 
 static int write_some(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 60000);
+    hone_cache *cache = open_waiting(j->f->path, 60000);
     if (cache == NULL)
         return 1;
     for (uint32_t i = 0; i < PUTS; i++) {
@@ -140,12 +107,12 @@ static hone_status stop_inside(hone__txn *txn, void *user, hone_error *err) {
 }
 
 static int stop_while_writing(void *user) {
-    hone_cache *cache = open_patient(((fixture *)user)->path, 1000);
+    hone_cache *cache = open_waiting(((fixture *)user)->path, 1000);
     return cache != NULL && hone__store_write(cache, stop_inside, NULL, NULL) == HONE_OK ? 0 : 1;
 }
 
 static int open_and_read(void *user) {
-    hone_cache *cache = open_patient(((fixture *)user)->path, 100);
+    hone_cache *cache = open_waiting(((fixture *)user)->path, 100);
     if (cache == NULL)
         return 1;
     double time_ns = get_time(cache, 1);
@@ -196,7 +163,7 @@ static int use_parents_handle(void *user) {
     if (hone__claim_take(cache, &key, 5, NULL) != HONE_E_FORKED)
         return 4;
     hone__cache_count(cache, "trial", 1);
-    hone_cache *own = open_patient(((job *)user)->f->path, 1000); /* its own handle works */
+    hone_cache *own = open_waiting(((job *)user)->f->path, 1000); /* its own handle works */
     if (own == NULL || get_time(own, 1) != 11 || put_status(own, 2, 22) != HONE_OK)
         return 5;
     hone_cache_close(own);
@@ -217,145 +184,60 @@ static void test_cache_crash__forked_children_are_told(void **state) {
     hone_cache_close(cache);
 }
 
-/* ---- PID namespaces ---- */
+/* ---- a reader that never ends ---- */
 
-/* A child that is process 1 of a namespace of its own. */
-static int in_namespace(void *user) {
-    job *j = user;
-    if (unshare(CLONE_NEWPID) != 0)
-        return 77;
-    pid_t pid = fork();
-    if (pid < 0)
-        return 77;
-    if (pid == 0)
-        _exit(getpid() == 1 ? j->work(j) : 78);
-    j->memory->inner_pid = pid;
-    int status = wait_child(pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 79;
-}
-
-static hone_status hold(hone__txn *txn, void *user, hone_error *err) {
+static hone_status stay_inside(hone__txn *txn, void *user, hone_error *err) {
+    (void)txn;
     (void)err;
     job *j = user;
-    char text[64];
-    hone__buf buf;
-    hone__buf_init(&buf, HONE_LIMIT_RECORD_BYTES);
-    hone__entry entry = make_entry(make_key(1, 1, 1), 11, text);
-    uint8_t bytes[HONE_ENTRY_SLOT_BYTES];
-    hone__slot_key slot = hone__entry_slot(&entry.key, bytes);
-    hone_status status = hone__entry_encode(&buf, &entry, slot);
-    if (status == HONE_OK)
-        status = hone__txn_put(txn, HONE_TABLE_ENTRY, slot, buf.data, buf.length);
-    hone__buf_free(&buf);
     j->memory->holding = 1;
-    for (int i = 0; i < 5000 && !j->memory->finished; i++)
+    while (!j->memory->finished)
         hone__sleep_ms(2);
-    return status;
+    return HONE_OK;
 }
 
-static int hold_a_transaction(void *user) {
+static int read_for_ever(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 5000);
-    return cache != NULL && hone__store_write(cache, hold, j, NULL) == HONE_OK ? 0 : 1;
+    hone_cache *cache = open_waiting(j->f->path, 2000);
+    return cache != NULL && hone__store_read(cache, stay_inside, j, NULL) == HONE_OK ? 0 : 1;
 }
 
-static int wait_for_the_lock(void *user) {
-    job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 60000);
-    return cache != NULL && put_status(cache, 2, 22) == HONE_OK ? 0 : 1;
-}
-
-static bool no_namespaces(int status) {
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
-        print_message("SKIPPED: unshare(CLONE_NEWPID) is not permitted here\n");
-        return true;
-    }
-    return false;
-}
-
-/* LMDB alone lets a third writer in when a waiter of another namespace with the owner's process id is killed. */
-static void test_cache_crash__writers_of_two_namespaces(void **state) {
+/* It pins the pages of its snapshot: the file grows to its limit and then refuses, with nothing lost and nobody waiting; and when the reader
+ * is gone, its pages are used again. */
+static void test_cache_crash__a_reader_that_never_ends(void **state) {
     fixture *f = *state;
-    hone_cache *cache = open_cache(f->path);
-    put_time(cache, 0, 10);
-    shared *first = share(), *second = share();
-    job a = {.f = f, .memory = first, .work = hold_a_transaction}, b = {.f = f, .memory = second, .work = wait_for_the_lock};
-    pid_t holder = start_child(in_namespace, &a);
-    int status = 0;
-    for (int i = 0; i < 5000 && !first->holding; i++) {
-        if (waitpid(holder, &status, WNOHANG) == holder) {
-            hone_cache_close(cache);
-            if (no_namespaces(status))
-                skip();
-            fail_msg("the holder ended: %x", status);
-        }
-        hone__sleep_ms(2);
-    }
-    pid_t waiter = start_child(in_namespace, &b);
-    for (int i = 0; i < 5000 && second->inner_pid == 0; i++)
-        hone__sleep_ms(2);
-    hone__sleep_ms(50); /* time to get to the lock */
-    assert_true(second->inner_pid > 1); /* 0 and -1 would be all of us */
-    assert_int_equal(kill((pid_t)second->inner_pid, SIGKILL), 0);
-    (void)wait_child(waiter);
-    assert_int_equal(put_status(cache, 3, 33), HONE_E_BUSY); /* the owner lives: nobody else may write */
-    first->finished = 1;
-    status = wait_child(holder);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    assert_int_equal(put_status(cache, 3, 33), HONE_OK);
-    assert_true(get_time(cache, 1) == 11 && get_time(cache, 3) == 33 && get_time(cache, 0) == 10);
-    hone_cache_close(cache);
-    (void)munmap(first, sizeof *first);
-    (void)munmap(second, sizeof *second);
-}
-
-static int read_and_stay(void *user) {
-    job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
-    if (cache == NULL || get_time(cache, 1) != 11)
-        return 1;
-    j->memory->holding++;
-    for (int i = 0; i < 5000 && !j->memory->finished; i++)
-        hone__sleep_ms(2);
-    double again = get_time(cache, 1);
-    hone_status put = put_status(cache, 2 + j->number, 20 + j->number);
-    hone_cache_close(cache);
-    return again == 11 && put == HONE_OK ? 0 : 2;
-}
-
-/* Two readers that are both process 1: LMDB refuses the second (EAGAIN); it must read all the same. */
-static void test_cache_crash__readers_of_two_namespaces(void **state) {
-    fixture *f = *state;
-    hone_cache *cache = open_cache(f->path);
+    hone_cache *cache = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    options.map_bytes_max = 1; /* the smallest there is: 1 MiB */
+    assert_int_equal(hone_cache_open(&cache, f->path, &options, NULL), HONE_OK);
     put_time(cache, 1, 11);
-    hone_cache_close(cache);
-    shared *memory = share();
-    job jobs[2];
-    pid_t pid[2];
-    for (uint32_t i = 0; i < 2; i++) {
-        jobs[i] = (job){.f = f, .memory = memory, .number = i, .work = read_and_stay};
-        pid[i] = start_child(in_namespace, &jobs[i]);
-    }
-    for (int i = 0; i < 1500 && memory->holding < 2; i++)
+    job j = {.f = f, .memory = share()};
+    pid_t pid = start_child(read_for_ever, &j);
+    for (int i = 0; i < WAITS && !j.memory->holding; i++)
         hone__sleep_ms(2);
-    memory->finished = 1;
-    int first = wait_child(pid[0]), second = wait_child(pid[1]);
-    int holding = memory->holding;
-    (void)munmap(memory, sizeof *memory);
-    if (no_namespaces(first))
-        skip();
-    assert_true(WIFEXITED(first) && WIFEXITED(second));
-    assert_int_equal(WEXITSTATUS(first), 0);
-    assert_int_equal(WEXITSTATUS(second), 0);
-    assert_int_equal(holding, 2);
+    assert_int_equal(j.memory->holding, 1);
+    uint32_t stored = 0;
+    hone_status status = HONE_OK;
+    while (stored < 2000 && (status = put_status(cache, 2, 1000 + stored)) == HONE_OK)
+        stored++;
+    assert_int_equal(status, HONE_E_FULL);
+    assert_true(stored > 10);
+    assert_true(get_time(cache, 1) == 11 && get_time(cache, 2) == 999 + stored);
+    assert_true(pid > 1);
+    (void)kill(pid, SIGKILL);
+    (void)wait_child(pid);
+    for (uint32_t i = 0; i < 2 * stored; i++) /* far more than would fit if its pages were still held */
+        assert_int_equal(put_status(cache, 2, 5000 + i), HONE_OK);
+    assert_true(get_time(cache, 1) == 11 && get_time(cache, 2) == 4999 + 2 * stored);
+    hone_cache_close(cache);
+    (void)munmap(j.memory, sizeof *j.memory);
 }
 
 /* ---- claims of processes that die ---- */
 
 static int claim_and_die(void *user) {
     fixture *f = user;
-    hone_cache *cache = open_patient(f->path, 2000);
+    hone_cache *cache = open_waiting(f->path, 2000);
     hone__key key = make_key(1, 1, 1);
     if (cache == NULL || hone__claim_take(cache, &key, 3600, NULL) != HONE_OK)
         return 1;
@@ -364,12 +246,12 @@ static int claim_and_die(void *user) {
 
 static int claim_and_stay(void *user) {
     job *j = user;
-    hone_cache *cache = open_patient(j->f->path, 2000);
+    hone_cache *cache = open_waiting(j->f->path, 2000);
     hone__key key = make_key(1, 1, 2);
     if (cache == NULL || hone__claim_take(cache, &key, 3600, NULL) != HONE_OK)
         return 1;
     j->memory->holding = 1;
-    for (int i = 0; i < 5000 && !j->memory->finished; i++)
+    for (int i = 0; i < WAITS && !j->memory->finished; i++)
         hone__sleep_ms(2);
     hone_cache_close(cache); /* closing drops what was not dropped */
     return 0;
@@ -385,7 +267,7 @@ static void test_cache_crash__claims_of_the_dead_fall(void **state) {
     hone__claim_drop(cache, &dead);
     job j = {.f = f, .memory = share()};
     pid_t pid = start_child(claim_and_stay, &j);
-    for (int i = 0; i < 5000 && !j.memory->holding; i++)
+    for (int i = 0; i < WAITS && !j.memory->holding; i++)
         hone__sleep_ms(2);
     assert_int_equal(hone__claim_take(cache, &live, 60, &err), HONE_E_BUSY);
     char number[32];
@@ -405,8 +287,7 @@ int main(void) {
         TEST(test_cache_crash__processes_write_together),
         TEST(test_cache_crash__a_stopped_writer_is_busy_not_a_hang),
         TEST(test_cache_crash__forked_children_are_told),
-        TEST(test_cache_crash__writers_of_two_namespaces),
-        TEST(test_cache_crash__readers_of_two_namespaces),
+        TEST(test_cache_crash__a_reader_that_never_ends),
         TEST(test_cache_crash__claims_of_the_dead_fall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

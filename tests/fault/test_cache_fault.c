@@ -292,6 +292,27 @@ static void test_cache_fault__no_permission(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_cache_fault__read_only_filesystem(void **state) {
+    fixture *f = *state;
+    if (mount("tmpfs", f->dir, "tmpfs", 0, "size=4m,mode=0700") != 0) {
+        print_message("SKIPPED: no tmpfs can be mounted here (%s)\n", strerror(errno));
+        skip();
+    }
+    hone_cache *cache = open_cache(f->path);
+    put_time(cache, 1, 11);
+    hone_cache_close(cache);
+    assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+    hone_error err = {0};
+    assert_int_equal(hone_cache_open(&cache, f->path, NULL, &err), HONE_E_PERM);
+    assert_null(cache);
+    assert_non_null(strstr(err.message, "HONE_CACHE"));
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    options.read_only = 1;
+    assert_int_equal(hone_cache_open(&cache, f->path, &options, &err), HONE_OK);
+    assert_true(get_time(cache, 1) == 11);
+    hone_cache_close(cache);
+}
+
 static int read_seed_cache(void *user) {
     fixture *f = user;
     hone_cache *cache = NULL;
@@ -345,6 +366,7 @@ int main(void) {
         TEST(test_cache_fault__little_address_space),
         TEST(test_cache_fault__map_resized_by_another),
         TEST(test_cache_fault__no_permission),
+        TEST(test_cache_fault__read_only_filesystem),
         TEST(test_cache_fault__reads_a_cache_that_it_may_not_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -359,27 +359,28 @@ static void test_prepare__without_reference_is_unchecked(void **state) {
     assert_int_equal(result.accuracy, HONE_ACCURACY_UNCHECKED);
 }
 
+static int count_folders(void) {
+    int count = 0;
+    DIR *dir = opendir(getenv("TMPDIR"));
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        count += strncmp(entry->d_name, "hone-worker-", 12) == 0;
+    (void)closedir(dir);
+    return count;
+}
+
 static void test_worker__leaves_no_files(void **state) {
     (void)state;
     hone__bench *other = open_bench();
     hone__bench_close(other);
     /* Folders of workers of this machine that are alive belong to others; those of ours carry our bench's worker.  So only count that
-     * opening and closing leaves as many as before. */
-    int before = 0;
-    int after = 0;
-    for (int turn = 0; turn < 2; turn++) {
-        if (turn == 1) {
-            other = open_bench();
-            hone__bench_close(other);
-            usleep(100000);
-        }
-        DIR *dir = opendir(getenv("TMPDIR"));
-        assert_non_null(dir);
-        for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
-            *(turn == 0 ? &before : &after) += strncmp(entry->d_name, "hone-worker-", 12) == 0;
-        (void)closedir(dir);
-    }
-    assert_int_equal(before, after);
+     * opening and closing leaves no more than before; a janitor may take its time on a busy machine. */
+    int before = count_folders(), after;
+    other = open_bench();
+    hone__bench_close(other);
+    for (int i = 0; (after = count_folders()) > before && i < 3000; i++)
+        usleep(10000);
+    assert_true(after <= before);
 }
 
 int main(int argc, char **argv) {

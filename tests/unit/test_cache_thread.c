@@ -51,8 +51,8 @@ static void *list_loop(void *user) {
 static void *open_loop(void *user) {
     world *w = user;
     while (!atomic_load(&w->stop)) {
-        hone_cache *own = NULL;
-        if (hone_cache_open(&own, w->f->path, NULL, NULL) != HONE_OK)
+        hone_cache *own = open_waiting(w->f->path, 60000);
+        if (own == NULL)
             atomic_fetch_add(&w->wrong, 1);
         else if (get_time(own, 0) < 0)
             atomic_fetch_add(&w->wrong, 1);
@@ -62,8 +62,8 @@ static void *open_loop(void *user) {
 }
 
 static void test_cache_thread__readers_and_a_writer(void **state) {
-    world w = {.f = *state, .cache = open_cache(((fixture *)*state)->path)};
-    hone_cache *writer = open_cache(w.f->path); /* a handle of its own: T* needs exclusive use, const T* does not */
+    world w = {.f = *state, .cache = open_waiting(((fixture *)*state)->path, 60000)};
+    hone_cache *writer = open_waiting(w.f->path, 60000); /* a handle of its own: T* needs exclusive use, const T* does not */
     pthread_t thread[READERS + 2];
     for (int i = 0; i < READERS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, read_loop, &w), 0);
@@ -90,11 +90,9 @@ static void test_cache_thread__readers_and_a_writer(void **state) {
 
 static void *write_loop(void *user) {
     world *w = user;
-    hone_cache *own = NULL;
-    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
-    options.writer_wait_ms = 60000;
+    hone_cache *own = open_waiting(w->f->path, 60000);
     int first = atomic_fetch_add(&w->reads, 1) * 100;
-    if (hone_cache_open(&own, w->f->path, &options, NULL) != HONE_OK) {
+    if (own == NULL) {
         atomic_fetch_add(&w->wrong, 1);
         return NULL;
     }

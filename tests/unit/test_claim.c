@@ -37,12 +37,24 @@ static void test_claim__expires(void **state) {
     hone_cache_close(a);
 }
 
+/* An owner that was stopped beyond its lease goes on with its claim if nobody has taken it meanwhile. */
+static void test_claim__renewed_late(void **state) {
+    fixture *f = *state;
+    hone_cache *a = open_cache(f->path), *b = open_cache(f->path);
+    hone__key key = make_key(1, 1, 1);
+    assert_int_equal(hone__claim_take(a, &key, 0, NULL), HONE_OK);
+    assert_int_equal(hone__claim_renew(a, &key, 60, NULL), HONE_OK);
+    assert_int_equal(hone__claim_take(b, &key, 60, NULL), HONE_E_BUSY);
+    hone_cache_close(b);
+    hone_cache_close(a);
+}
+
 /* Claims as others would write them, straight into the table. */
 typedef struct foreign {
     hone__key key;
     uint64_t pid, start, namespace_inode;
     const char *boot_id, *host;
-    int64_t expires;
+    int64_t expires, created;
 } foreign;
 
 typedef struct foreign_record {
@@ -60,8 +72,9 @@ static hone_status write_foreign(hone__txn *txn, void *user, hone_error *err) {
         HONE_FIELD(I64, foreign_record, created_unix_s, 0), HONE_FIELD(I64, foreign_record, expires_unix_s, 0)};
     static const hone__layout layout = {HONE_RECORD_CLAIM, sizeof(foreign_record), fields, 8};
     const foreign *in = user;
-    foreign_record record = {.token = 42, .pid = in->pid, .start = in->start, .namespace_inode = in->namespace_inode, .created_unix_s = 1};
+    foreign_record record = {.token = 42, .pid = in->pid, .start = in->start, .namespace_inode = in->namespace_inode};
     record.expires_unix_s = in->expires;
+    record.created_unix_s = in->created;
     (void)snprintf(record.boot_id, sizeof record.boot_id, "%s", in->boot_id);
     (void)snprintf(record.host, sizeof record.host, "%s", in->host);
     hone__slot_key slot = {in->key.key, 16};
@@ -100,15 +113,16 @@ static void test_claim__dead_and_living_owners(void **state) {
         foreign claim;
         hone_status want;
     } cases[] = {
-        {"living", {key, (uint64_t)getpid(), 0, ns, boot, host, later}, HONE_E_BUSY},
-        {"expired", {key, (uint64_t)getpid(), 0, ns, boot, host, now - 1}, HONE_OK},
-        {"gone", {key, gone, 0, ns, boot, host, later}, HONE_OK},
-        {"number given to another", {key, (uint64_t)getpid(), 1, ns, boot, host, later}, HONE_OK},
-        {"before a restart", {key, (uint64_t)getpid(), 0, ns, "another-boot", host, later}, HONE_OK},
-        {"another machine", {key, gone, 0, ns, "another-boot", "elsewhere", later}, HONE_E_BUSY},
-        {"another container", {key, gone, 0, ns + 1, boot, host, later}, HONE_E_BUSY},
-        {"another container, expired", {key, gone, 0, ns + 1, boot, host, now - 1}, HONE_OK},
-        {"from a clock far ahead", {key, gone, 0, ns + 1, boot, host, now + 86400 * 365}, HONE_OK},
+        {"living", {key, (uint64_t)getpid(), 0, ns, boot, host, later, 1}, HONE_E_BUSY},
+        {"expired", {key, (uint64_t)getpid(), 0, ns, boot, host, now - 1, 1}, HONE_OK},
+        {"gone", {key, gone, 0, ns, boot, host, later, 1}, HONE_OK},
+        {"number given to another", {key, (uint64_t)getpid(), 1, ns, boot, host, later, 1}, HONE_OK},
+        {"before a restart", {key, (uint64_t)getpid(), 0, ns, "another-boot", host, later, 1}, HONE_OK},
+        {"another machine", {key, gone, 0, ns, "another-boot", "elsewhere", later, 1}, HONE_E_BUSY},
+        {"another container", {key, gone, 0, ns + 1, boot, host, later, 1}, HONE_E_BUSY},
+        {"another container, expired", {key, gone, 0, ns + 1, boot, host, now - 1, 1}, HONE_OK},
+        {"from a clock far ahead", {key, gone, 0, ns + 1, boot, host, now + 86400 * 365, 1}, HONE_OK},
+        {"taken before the clock was set back", {key, gone, 0, ns + 1, boot, host, now + 7200, now + 3600}, HONE_OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         foreign claim = cases[i].claim;
@@ -125,6 +139,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_claim__one_at_a_time),
         TEST(test_claim__expires),
+        TEST(test_claim__renewed_late),
         TEST(test_claim__dead_and_living_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

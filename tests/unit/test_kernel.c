@@ -260,7 +260,8 @@ static void test_kernel__language_rules(void **state) {
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"block\":[1]}", "/launch", "\"grid\" is missing"},
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[1,1,1,1],\"block\":[1]}", "/launch/grid", "at most 3"},
         {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[\"ceil_div(M, Q)\"],\"block\":[1]}", "/launch/grid/0", "Q"},
-        {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[\"BM - 32\"],\"block\":[1]}", "/launch", "grid[0]"},
+        {"\"language\":\"c\"", "\"language\":\"cuda\",\"launch\":{\"grid\":[1],\"block\":[1]}", "/reference", "\"launch\" is missing"},
+        {"\"language\":\"c\"", "\"language\":\"c\",\"precision\":\"fp8\"", "/precision", "fp32, tf32, fp16, bf16"},
         {"\"language\":\"c\"", "\"language\":\"external\"", "(top level)", "\"evaluator\" is missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -503,6 +504,54 @@ static void test_kernel__cuda_launch_and_config_reference(void **state) {
     hone_kernel_free(kernel);
 }
 
+static char *cuda_spec(const char *grid, const char *reference) {
+    char *text = changed("/reference", reference);
+    cJSON *spec = cJSON_Parse(text);
+    cJSON_free(text);
+    cJSON_ReplaceItemInObjectCaseSensitive(spec, "language", cJSON_CreateString("cuda"));
+    cJSON *launch = cJSON_AddObjectToObject(spec, "launch");
+    cJSON_AddItemToObject(launch, "grid", cJSON_Parse(grid));
+    cJSON_AddItemToObject(launch, "block", cJSON_Parse("[128]"));
+    cJSON_AddStringToObject(spec, "precision", "bf16");
+    text = cJSON_PrintUnformatted(spec);
+    cJSON_Delete(spec);
+    return text;
+}
+
+static void test_kernel__cuda_reference_has_a_launch_of_its_own(void **state) {
+    (void)state;
+    static const char good_reference[] = "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"ceil_div(M, 32)\"],\"block\":[32,4]}}";
+    static const struct {
+        const char *grid, *reference, *words;
+    } bad[] = {
+        {"[\"BM - 32\"]", good_reference, "/launch: launch grid[0]"},
+        {"[1]", "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"BM\"],\"block\":[1]}}", "/reference/launch/grid/0"},
+        {"[1]", "{\"entry\":\"plain\",\"launch\":{\"grid\":[\"M - 100\"],\"block\":[1]}}", "/reference: launch grid[0]"},
+        {"[1]", "{\"config\":{},\"launch\":{\"grid\":[1],\"block\":[1]}}", "not both"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hone_error err = {0};
+        hone_kernel *kernel = NULL;
+        char *text = cuda_spec(bad[i].grid, bad[i].reference);
+        assert_int_equal(read_text(&kernel, text, &err), HONE_E_SPEC);
+        if (strstr(err.message, bad[i].words) == NULL)
+            fail_msg("case %zu: %s", i, err.message);
+        cJSON_free(text);
+    }
+    char *text = cuda_spec("[1]", good_reference);
+    hone_kernel *kernel = good(text);
+    cJSON_free(text);
+    assert_int_equal(kernel->precision, HONE_PRECISION_BF16);
+    int64_t sizes[] = {100, 32, 5};
+    cJSON *body = NULL;
+    hone_error err = {0};
+    assert_int_equal(hone__kernel_prepare_json(kernel, sizes, 1, &body, &err), HONE_OK);
+    assert_item(cJSON_GetObjectItemCaseSensitive(body, "reference"), "launch",
+                "{\"grid\":[4],\"block\":[32,4],\"cluster\":[],\"shared_bytes\":0}");
+    cJSON_Delete(body);
+    hone_kernel_free(kernel);
+}
+
 static void test_kernel__external_is_short(void **state) {
     (void)state;
     hone_kernel *kernel = good("{\"hone\":1,\"name\":\"t\",\"language\":\"external\",\"evaluator\":[\"python3\",\"./eval.py\",\"../x\",\"-v\"],"
@@ -589,6 +638,7 @@ int main(void) {
         cmocka_unit_test(test_kernel__prepare_body),
         cmocka_unit_test(test_kernel__compile_body),
         cmocka_unit_test(test_kernel__cuda_launch_and_config_reference),
+        cmocka_unit_test(test_kernel__cuda_reference_has_a_launch_of_its_own),
         cmocka_unit_test(test_kernel__external_is_short),
         cmocka_unit_test(test_kernel__survives_failed_allocations),
         cmocka_unit_test(test_kernel__shipped_specs_are_good),

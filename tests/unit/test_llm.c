@@ -559,8 +559,8 @@ static void test_llm__runs_a_command(void **state) {
         {"sh -c 'cat >/dev/null'", HONE_E_REPLY, "no text"},
         {"sh -c 'printf \"\\377\"'", HONE_E_REPLY, "UTF-8"},
         {"sh -c 'sleep 30 & echo quick'", HONE_OK, "quick"}, /* a grandchild holds the pipe */
-        {"sh -c 'exec >&- 2>&-; sleep 30'", HONE_E_PROVIDER, "within 1 s"},
-        {"sleep 30", HONE_E_PROVIDER, "within 1 s"},
+        {"sh -c 'exec >&- 2>&-; sleep 30'", HONE_E_PROVIDER, "within "},
+        {"sleep 30", HONE_E_PROVIDER, "within "},
         {"yes", HONE_E_REPLY, "more than 8388608"},
         {"sh -c 'yes error | head -c 30000000 >&2; echo fine'", HONE_OK, "fine"},
         {"/nowhere/to/be/found", HONE_E_PROVIDER, "No such file"},

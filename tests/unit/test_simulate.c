@@ -50,6 +50,20 @@ static void test_recorded__reads_rows_whatever_their_order(void **state) {
     hone__recorded_free(recorded);
 }
 
+static void test_recorded__names_are_one_short_line(void **state) {
+    (void)state;
+    char text[700] = "{\"kernel\":\"a\\nb", tail[] = "\",\"restrictions\":[\"A > 0\",7],\"params\":{\"A\":[1]},\"rows\":[{\"config\":{\"A\":1},\"time_ms\":1}]}";
+    size_t length = strlen(text);
+    memset(text + length, 'x', 300);
+    memcpy(text + length + 300, tail, sizeof tail);
+    hone__recorded *recorded = parse(text);
+    assert_int_equal(strlen(recorded->kernel), 200);
+    assert_memory_equal(recorded->kernel, "a bxxx", 6);
+    assert_string_equal(recorded->gpu, "unnamed");
+    assert_non_null(strstr(recorded->about, "- A > 0\n"));
+    hone__recorded_free(recorded);
+}
+
 static void test_recorded__without_default_takes_a_row_near_the_middle(void **state) {
     (void)state;
     hone__recorded *recorded = parse("{\"params\":{\"A\":[1,2,3,4,5]},\"default\":null,\"rows\":[{\"config\":{\"A\":1},\"time_ms\":1},"
@@ -282,6 +296,7 @@ static void test_simulate__refuses_bad_options(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded__reads_rows_whatever_their_order),
+        cmocka_unit_test(test_recorded__names_are_one_short_line),
         cmocka_unit_test(test_recorded__without_default_takes_a_row_near_the_middle),
         cmocka_unit_test(test_recorded__refuses_what_is_no_space),
         cmocka_unit_test(test_recorded__cut_anywhere_is_refused),

@@ -1,0 +1,164 @@
+#define _GNU_SOURCE
+#include "out_file.h"
+#include "alloc.h"
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUFFER_BYTES = 1 << 16 };
+
+struct hone__out_file {
+    char *path, *temporary;
+    int fd;
+    bool force;
+    size_t used;
+    char buffer[BUFFER_BYTES];
+};
+
+static hone_status fail(hone_error *err, const char *verb, const char *path) {
+    int code = errno;
+    return hone__fail_os(err, hone__status_of_errno(code), "file", code, "cannot %s %s: %s", verb, path, strerror(code));
+}
+
+static hone_status exists(hone_error *err, const char *path) {
+    return hone__fail(err, HONE_E_EXISTS, "file", "%s exists already; name another file, or force it to be replaced", path);
+}
+
+static hone_status check_target(const char *path, bool force, hone_error *err) {
+    struct stat info;
+    if (lstat(path, &info) != 0)
+        return HONE_OK;
+    if (!S_ISREG(info.st_mode))
+        return hone__fail(err, HONE_E_IO, "file", "%s is not a regular file, and is not replaced", path);
+    return force ? HONE_OK : exists(err, path);
+}
+
+static void release(hone__out_file *file) {
+    if (file->fd >= 0)
+        (void)close(file->fd);
+    hone__free(file->path);
+    hone__free(file->temporary);
+    hone__free(file);
+}
+
+hone_status hone__out_open(hone__out_file **out, const char *path, bool force, unsigned mode, hone_error *err) {
+    static atomic_uint serial;
+    *out = NULL;
+    HONE_TRY(check_target(path, force, err));
+    size_t bytes = strlen(path) + 48;
+    hone__out_file *file = hone__alloc(sizeof *file);
+    if (file == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
+    file->fd = -1;
+    file->force = force;
+    file->path = hone__strdup(path);
+    file->temporary = hone__alloc(bytes);
+    hone_status status = HONE_OK;
+    if (file->path == NULL || file->temporary == NULL) {
+        status = hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
+    } else {
+        (void)snprintf(file->temporary, bytes, "%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
+        (void)unlink(file->temporary);
+        file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+        if (file->fd < 0)
+            status = fail(err, "create", path);
+    }
+    if (status != HONE_OK) {
+        release(file);
+        return status;
+    }
+    *out = file;
+    return HONE_OK;
+}
+
+static hone_status write_all(hone__out_file *file, const char *bytes, size_t count, hone_error *err) {
+    while (count > 0) {
+        ssize_t put = write(file->fd, bytes, count);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            errno = put == 0 ? EIO : errno;
+            return fail(err, "write", file->path);
+        }
+        bytes += put;
+        count -= (size_t)put;
+    }
+    return HONE_OK;
+}
+
+static hone_status flush(hone__out_file *file, hone_error *err) {
+    size_t used = file->used;
+    file->used = 0;
+    return write_all(file, file->buffer, used, err);
+}
+
+hone_status hone__out_write(hone__out_file *file, const void *bytes, size_t count, hone_error *err) {
+    if (count > BUFFER_BYTES - file->used)
+        HONE_TRY(flush(file, err));
+    if (count > BUFFER_BYTES)
+        return write_all(file, bytes, count, err);
+    if (count > 0)
+        memcpy(file->buffer + file->used, bytes, count);
+    file->used += count;
+    return HONE_OK;
+}
+
+/* Filesystems that cannot refuse to replace while renaming can still refuse to link; the last look leaves a gap of microseconds on those that
+ * can do neither. */
+static hone_status give_name(hone__out_file *file, hone_error *err) {
+    if (file->force)
+        return rename(file->temporary, file->path) == 0 ? HONE_OK : fail(err, "rename to", file->path);
+    if (renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path, RENAME_NOREPLACE) == 0)
+        return HONE_OK;
+    if (errno == EEXIST)
+        return exists(err, file->path);
+    if (link(file->temporary, file->path) == 0) {
+        (void)unlink(file->temporary);
+        return HONE_OK;
+    }
+    if (errno == EEXIST)
+        return exists(err, file->path);
+    HONE_TRY(check_target(file->path, false, err));
+    return rename(file->temporary, file->path) == 0 ? HONE_OK : fail(err, "rename to", file->path);
+}
+
+static void sync_folder(const char *path) {
+    char *folder = hone__path_dir(path);
+    int fd = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        (void)close(fd);
+    }
+    hone__free(folder);
+}
+
+hone_status hone__out_finish(hone__out_file *file, hone_error *err) {
+    hone_status status = flush(file, err);
+    if (status == HONE_OK && fsync(file->fd) != 0)
+        status = fail(err, "sync", file->path);
+    int fd = file->fd;
+    file->fd = -1;
+    if (close(fd) != 0 && status == HONE_OK)
+        status = fail(err, "close", file->path);
+    if (status == HONE_OK)
+        status = give_name(file, err);
+    if (status == HONE_OK)
+        sync_folder(file->path);
+    else
+        (void)unlink(file->temporary);
+    release(file);
+    return status;
+}
+
+void hone__out_abort(hone__out_file *file) {
+    if (file == NULL)
+        return;
+    (void)unlink(file->temporary);
+    release(file);
+}

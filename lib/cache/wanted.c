@@ -1,0 +1,154 @@
+/* wanted.c: the queue between look-ups that found nothing good and the tuner that makes it good.  Look-ups put in and go on; the tuner, a thread that the
+ * program has asked for (lib/tune/tuner.c), takes out.  Bounded: what does not fit is asked for again by a later look-up. */
+#define _GNU_SOURCE
+#include "alloc.h"
+#include "clock.h"
+#include "site.h"
+#include "status.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+hone_status hone__wanted_new(hone__wanted **out, uint32_t capacity, hone_error *err) {
+    hone__wanted *wanted = hone__alloc(sizeof *wanted);
+    *out = wanted;
+    if (wanted != NULL)
+        wanted->ring = hone__alloc_array(capacity, sizeof *wanted->ring);
+    if (wanted == NULL || wanted->ring == NULL) {
+        hone__free(wanted);
+        *out = NULL;
+        return hone__fail(err, HONE_E_NOMEM, "tuner", "no memory for a queue of %u problems", capacity);
+    }
+    wanted->capacity = capacity;
+    wanted->holders = 2;
+    atomic_init(&wanted->round, 1);
+    pthread_condattr_t attributes;
+    (void)pthread_mutex_init(&wanted->mutex, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&wanted->change, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    return HONE_OK;
+}
+
+void hone__want_clear(hone__want *want) {
+    hone_kernel_free(want->kernel);
+    hone_device_free(want->device);
+    *want = (hone__want){.kernel = NULL};
+}
+
+void hone__wanted_leave(hone__wanted *wanted) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    bool last = --wanted->holders == 0;
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    if (!last)
+        return;
+    for (uint32_t i = 0; i < wanted->count; i++)
+        hone__want_clear(&wanted->ring[(wanted->first + i) % wanted->capacity]);
+    (void)pthread_mutex_destroy(&wanted->mutex);
+    (void)pthread_cond_destroy(&wanted->change);
+    hone__free(wanted->ring);
+    hone__free(wanted);
+}
+
+bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool force) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    bool room = wanted->count < wanted->capacity && !wanted->closing;
+    if (room) {
+        wanted->ring[(wanted->first + wanted->count) % wanted->capacity] = (hone__want){.kernel = hone__kernel_share(site->kernel),
+                                                                                        .device = hone__device_share(site->device),
+                                                                                        .problem = *problem,
+                                                                                        .force = force};
+        wanted->count++;
+        (void)pthread_cond_broadcast(&wanted->change);
+    } else {
+        wanted->dropped++;
+    }
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    return room;
+}
+
+static struct timespec after_ms(uint64_t ms) {
+    uint64_t then = hone__clock_ns() + ms * 1000000u;
+    return (struct timespec){.tv_sec = (time_t)(then / 1000000000u), .tv_nsec = (long)(then % 1000000000u)};
+}
+
+bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    struct timespec next_round = after_ms((uint64_t)retry_s * 1000u);
+    while (wanted->count == 0 && !wanted->closing) {
+        if (pthread_cond_timedwait(&wanted->change, &wanted->mutex, &next_round) != ETIMEDOUT)
+            continue;
+        uint16_t round = atomic_load(&wanted->round);
+        atomic_store(&wanted->round, round == UINT16_MAX ? 1 : (uint16_t)(round + 1));
+        next_round = after_ms((uint64_t)retry_s * 1000u);
+    }
+    bool taken = !wanted->closing;
+    if (taken) {
+        *out = wanted->ring[wanted->first];
+        wanted->first = (wanted->first + 1) % wanted->capacity;
+        wanted->count--;
+        wanted->busy = true;
+    }
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    return taken;
+}
+
+void hone__wanted_finished(hone__wanted *wanted, bool success) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    wanted->busy = false;
+    wanted->done += success;
+    wanted->failed += !success;
+    (void)pthread_cond_broadcast(&wanted->change);
+    (void)pthread_mutex_unlock(&wanted->mutex);
+}
+
+void hone__wanted_gone(hone__wanted *wanted) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    wanted->worker_gone = true;
+    (void)pthread_cond_broadcast(&wanted->change);
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    hone__wanted_leave(wanted);
+}
+
+bool hone__wanted_idle(hone__wanted *wanted, uint32_t wait_ms) {
+    struct timespec deadline = after_ms(wait_ms);
+    int code = 0;
+    (void)pthread_mutex_lock(&wanted->mutex);
+    while ((wanted->count > 0 || wanted->busy) && !wanted->closing && code == 0)
+        code = pthread_cond_timedwait(&wanted->change, &wanted->mutex, &deadline);
+    bool idle = wanted->count == 0 && !wanted->busy;
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    return idle;
+}
+
+bool hone__wanted_close(hone__wanted *wanted, uint32_t wait_ms) {
+    struct timespec deadline = after_ms(wait_ms);
+    int code = 0;
+    (void)pthread_mutex_lock(&wanted->mutex);
+    wanted->closing = true;
+    (void)pthread_cond_broadcast(&wanted->change);
+    while (!wanted->worker_gone && code == 0)
+        code = pthread_cond_timedwait(&wanted->change, &wanted->mutex, &deadline);
+    bool gone = wanted->worker_gone;
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    if (gone)
+        (void)pthread_join(wanted->worker, NULL);
+    else
+        (void)pthread_detach(wanted->worker);
+    return gone;
+}
+
+bool hone__cache_stop_wanting(hone_cache *cache, uint32_t wait_ms) {
+    hone__wanted *wanted = atomic_exchange(&cache->wanted, NULL);
+    if (wanted == NULL)
+        return true;
+    bool gone = hone__wanted_close(wanted, wait_ms);
+    /* Look-ups may still have it in hand: it goes with the cache. */
+    (void)pthread_mutex_lock(&cache->sites_mutex);
+    wanted->next = cache->old_wanted;
+    cache->old_wanted = wanted;
+    (void)pthread_mutex_unlock(&cache->sites_mutex);
+    return gone;
+}

@@ -1,0 +1,168 @@
+/* pack_pattern.c: texts whose numbers differ while all else repeats, as a pattern and values (spec/pack.md section 4). */
+#include "alloc.h"
+#include "pack_format.h"
+
+enum { MARK_NUMBER = 1, MARK_BOOL = 2, DIGITS_MAX = 18 };
+
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+void hone__put_varint(hone__buf *buf, uint64_t value) {
+    uint8_t bytes[10];
+    size_t count = 0;
+    do {
+        bytes[count] = (uint8_t)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
+        value >>= 7;
+    } while (bytes[count++] & 0x80);
+    hone__buf_bytes(buf, bytes, count);
+}
+
+static size_t digit_run(const char *text, size_t left) {
+    size_t count = 0;
+    while (count < left && is_digit(text[count]))
+        count++;
+    return count;
+}
+
+/* Would this whole run of digits be taken out? */
+static bool is_number(const char *digits, size_t count) {
+    return count <= DIGITS_MAX && (digits[0] != '0' || count == 1);
+}
+
+/* 4 for "true", 5 for "false", 0 for anything else. */
+static size_t bool_word(const char *text, size_t left) {
+    if (left >= 4 && memcmp(text, "true", 4) == 0)
+        return 4;
+    return left >= 5 && memcmp(text, "false", 5) == 0 ? 5 : 0;
+}
+
+bool hone__pattern_split(const char *text, size_t count, hone__buf *pattern, hone__buf *values) {
+    for (size_t i = 0; i < count;) {
+        char c = text[i];
+        if (c == MARK_NUMBER || c == MARK_BOOL)
+            return false;
+        size_t digits = is_digit(c) ? digit_run(text + i, count - i) : 0;
+        size_t word = c == 't' || c == 'f' ? bool_word(text + i, count - i) : 0;
+        if (digits > 0 && is_number(text + i, digits)) {
+            uint64_t value = 0;
+            for (size_t k = 0; k < digits; k++)
+                value = value * 10 + (uint64_t)(text[i + k] - '0');
+            hone__buf_char(pattern, MARK_NUMBER);
+            hone__put_varint(values, value);
+        } else if (word > 0) {
+            hone__buf_char(pattern, MARK_BOOL);
+            hone__put_varint(values, word == 4);
+        } else {
+            hone__buf_bytes(pattern, text + i, digits > 0 ? digits : 1);
+        }
+        i += digits > 0 ? digits : word > 0 ? word : 1;
+    }
+    return true;
+}
+
+bool hone__pattern_check(const char *pattern, size_t count, uint8_t *marker, uint32_t *marker_count) {
+    *marker_count = 0;
+    for (size_t i = 0; i < count;) {
+        char c = pattern[i];
+        size_t digits = is_digit(c) ? digit_run(pattern + i, count - i) : 0;
+        if (c == MARK_NUMBER) {
+            char next = i + 1 < count ? pattern[i + 1] : ' ';
+            if (is_digit(next) || next == MARK_NUMBER)
+                return false;
+        } else if (digits > 0) {
+            if (is_number(pattern + i, digits) || (i + digits < count && pattern[i + digits] == MARK_NUMBER))
+                return false;
+        } else if ((c == 't' || c == 'f') && bool_word(pattern + i, count - i) > 0) {
+            return false;
+        }
+        if (c == MARK_NUMBER || c == MARK_BOOL)
+            marker[(*marker_count)++] = (uint8_t)c;
+        i += digits > 0 ? digits : 1;
+    }
+    return true;
+}
+
+static const uint8_t *get_varint(const uint8_t *at, const uint8_t *end, uint64_t *value) {
+    uint64_t sum = 0;
+    for (unsigned shift = 0; at < end && shift < 63; shift += 7) {
+        uint8_t byte = *at++;
+        sum |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            *value = sum;
+            return (byte != 0 || shift == 0) && sum < PACK_NUMBER_END ? at : NULL;
+        }
+    }
+    return NULL;
+}
+
+static size_t count_digits(uint64_t value) {
+    size_t count = 1;
+    for (; value > 9; value /= 10)
+        count++;
+    return count;
+}
+
+const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length) {
+    size_t length = pattern->length - pattern->marker_count;
+    bool bad = false;
+    for (uint32_t i = 0; i < pattern->marker_count; i++) {
+        uint64_t value;
+        bool is_bool = pattern->marker[i] == MARK_BOOL;
+        if (at < end && *at < 0x80) { /* nearly all of them; without a branch on the value, which nobody can foresee */
+            unsigned small = *at++;
+            length += is_bool ? 5 - small : 1u + (small > 9) + (small > 99);
+            bad = bad || (is_bool && small > 1);
+            continue;
+        }
+        at = get_varint(at, end, &value);
+        if (at == NULL || is_bool)
+            return NULL;
+        length += count_digits(value);
+    }
+    *text_length = length;
+    return bad ? NULL : at;
+}
+
+static char *put_number(char *to, uint64_t value) {
+    if (value < 10) {
+        *to = (char)('0' + value);
+        return to + 1;
+    }
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    memcpy(to, digits + at, sizeof digits - at);
+    return to + (sizeof digits - at);
+}
+
+void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length) {
+    const char *text = pattern->data, *end = text + pattern->length;
+    char *to = hone__buf_room(buf, text_length);
+    if (to == NULL)
+        return;
+    while (text < end) {
+        char c = *text++;
+        if ((unsigned char)c > MARK_BOOL) {
+            *to++ = c;
+            continue;
+        }
+        uint64_t value = 0;
+        for (unsigned shift = 0;; shift += 7) {
+            value |= (uint64_t)(*at & 0x7f) << shift;
+            if ((*at++ & 0x80) == 0)
+                break;
+        }
+        if (c == MARK_NUMBER) {
+            to = put_number(to, value);
+        } else {
+            memcpy(to, value == 1 ? "true" : "fals", 4);
+            to += 4;
+            if (value == 0)
+                *to++ = 'e';
+        }
+    }
+}

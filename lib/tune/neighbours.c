@@ -1,0 +1,133 @@
+/* neighbours.c: what the cache knows of the same kernel at other problems and on other devices: the best config of each (for the prompt, and to be
+ * measured first), and the trials that led to it, which shape the surrogate's prior.  How far they are believed is found out by the search. */
+#include "alloc.h"
+#include "tuning.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NEIGHBOURS_MAX = 5,
+    SOURCES = 4,             /* of evidence: the nearest ones */
+    SOURCE_TRIALS = 200,     /* of one source: the best quarter of that, and others evenly from the rest */
+    ENTRIES_MAX = 2000
+};
+
+typedef struct found {
+    hone__neighbour neighbour;
+    hone__key key;
+    double distance;
+} found;
+
+/* How far the entry's sizes are from ours: sum of |log2 ratio|; another device counts as four octaves. */
+static double distance_of(const hone__tuning *tuning, const hone__entry *entry, const cJSON *sizes) {
+    double distance = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0 ? 0 : 4;
+    for (uint32_t i = 0; i < tuning->kernel->size_count; i++) {
+        double there = hone__json_number(sizes, tuning->kernel->size[i].name, 0);
+        distance += there > 0 && tuning->sizes[i] > 0 ? fabs(log2(there / (double)tuning->sizes[i])) : 8;
+    }
+    return distance;
+}
+
+static bool read_neighbour(const hone__tuning *tuning, const hone__entry *entry, hone__neighbour *out, double *distance) {
+    if (memcmp(entry->key.key, tuning->key.key, sizeof entry->key.key) == 0)
+        return false;
+    cJSON *config = NULL, *sizes = NULL;
+    bool usable = hone__json_parse(&config, entry->best.config, strlen(entry->best.config), "entry", NULL) == HONE_OK &&
+                  hone__json_parse(&sizes, entry->sizes, strlen(entry->sizes), "entry", NULL) == HONE_OK &&
+                  hone__config_read(tuning->kernel->space, config, false, &out->config, NULL, NULL) == HONE_OK &&
+                  hone__bound_valid(tuning->bound, &out->config, NULL);
+    if (usable) {
+        bool here = memcmp(entry->key.device, tuning->key.device, sizeof entry->key.device) == 0;
+        (void)snprintf(out->where, sizeof out->where, "%.100s on %s", entry->sizes, here ? "this device" : "another device");
+        out->speedup = entry->best.time_ns > 0 ? entry->default_ns / entry->best.time_ns : 0;
+        *distance = distance_of(tuning, entry, sizes);
+    }
+    cJSON_Delete(config);
+    cJSON_Delete(sizes);
+    return usable;
+}
+
+/* ---- evidence ---- */
+
+static int by_cost(const void *a, const void *b) {
+    const hone__evidence *x = a, *y = b;
+    return x->cost != y->cost ? (x->cost > y->cost) - (x->cost < y->cost) : memcmp(x->config.slot, y->config.slot, sizeof x->config.slot);
+}
+
+static bool read_trial(const hone__tuning *tuning, const hone__trial *trial, hone__evidence *out) {
+    bool timed = trial->result.outcome == HONE_OUTCOME_OK && trial->result.median_ns > 0;
+    cJSON *json = NULL;
+    bool read = timed && hone__json_parse(&json, trial->config, strlen(trial->config), "journal", NULL) == HONE_OK &&
+                hone__config_read(tuning->kernel->space, json, false, &out->config, NULL, NULL) == HONE_OK;
+    out->cost = timed ? log(trial->result.median_ns) : 0;
+    cJSON_Delete(json);
+    return read;
+}
+
+/* The trials of the last session with this key, thinned; what is missing or damaged is no evidence, and no fault either. */
+static void add_source(hone__tuning *tuning, const hone__key *key, uint32_t source) {
+    hone__session session;
+    uint32_t number = 0, count = 0, kept = 0;
+    hone__trial *trial = NULL;
+    if (hone__journal_last(tuning->reader, key, &number, &session, NULL) != HONE_OK)
+        return;
+    hone__session_clear(&session);
+    if (hone__journal_trials(tuning->reader, key, number, &trial, &count, NULL) != HONE_OK)
+        return;
+    hone__evidence *all = hone__alloc_array((size_t)count + 1, sizeof *all);
+    for (uint32_t i = 0; i < count; i++) {
+        kept += all != NULL && read_trial(tuning, &trial[i], &all[kept]);
+        hone__trial_clear(&trial[i]);
+    }
+    hone__free(trial);
+    if (kept > 1)
+        qsort(all, kept, sizeof *all, by_cost);
+    const uint32_t best = SOURCE_TRIALS / 4, others = SOURCE_TRIALS - best;
+    uint32_t step = kept > SOURCE_TRIALS ? (kept - best + others - 1) / others : 1;
+    for (uint32_t i = 0; i < kept; i += i < best ? 1 : step) {
+        hone__evidence *one = &tuning->evidence[tuning->evidence_count++];
+        *one = all[i];
+        one->source = source;
+        one->cost = all[i].cost - all[0].cost;
+    }
+    hone__free(all);
+}
+
+static void gather_evidence(hone__tuning *tuning, const found *near) {
+    tuning->evidence = hone__alloc_array((size_t)SOURCES * (SOURCE_TRIALS + 1), sizeof *tuning->evidence);
+    for (uint32_t i = 0; i < tuning->neighbour_count && i < SOURCES && tuning->evidence != NULL; i++)
+        add_source(tuning, &near[i].key, i);
+}
+
+/* ---- retrieval ---- */
+
+void hone__tuning_neighbours(hone__tuning *tuning) {
+    hone__entry *entry = NULL;
+    uint32_t count = 0, near_count = 0;
+    found near[NEIGHBOURS_MAX];
+    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
+    if (tuning->reader == NULL || tuning->neighbour == NULL ||
+        hone__cache_of_kernel(tuning->reader, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        found one = {.key = entry[i].key};
+        if (read_neighbour(tuning, &entry[i], &one.neighbour, &one.distance)) {
+            uint32_t at = near_count < NEIGHBOURS_MAX ? near_count++ : NEIGHBOURS_MAX;
+            for (; at > 0 && near[at - 1].distance > one.distance; at--) {
+                if (at < NEIGHBOURS_MAX)
+                    near[at] = near[at - 1];
+            }
+            if (at < NEIGHBOURS_MAX)
+                near[at] = one;
+        }
+        hone__entry_clear(&entry[i]);
+    }
+    hone__free(entry);
+    for (uint32_t i = 0; i < near_count; i++)
+        tuning->neighbour[i] = near[i].neighbour;
+    tuning->neighbour_count = near_count;
+    gather_evidence(tuning, near);
+}

@@ -1,0 +1,332 @@
+/* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping.  The tunings are real ones, with this
+ * program as their evaluator: `test_tuner_thread evaluate LOG` takes T microseconds for a config of T, and LOG milliseconds longer to prepare than it is told. */
+#include "clock.h"
+#include "site_fixture.h"
+
+#include <cJSON.h>
+#include <pthread.h>
+
+static char program[512];
+
+/* ---- the evaluator ---- */
+
+/* One line in LOG for each tuning: the sizes of its problem. */
+static int evaluate(const char *log, const char *slow_ms) {
+    static char line[1 << 18];
+    int time_of[4096], handles = 0;
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        cJSON *request = cJSON_Parse(line);
+        const char *op = cJSON_GetStringValue(cJSON_GetObjectItem(request, "op"));
+        int id = cJSON_GetObjectItem(request, "id")->valueint;
+        bool last = strcmp(op, "bye") == 0;
+        if (strcmp(op, "hello") == 0) {
+            printf("{\"id\":%d,\"ok\":true,\"protocol\":1,\"device\":{\"kind\":\"cpu\",\"name\":\"test\",\"identity\":{\"arch\":\"x86_64\",\"cores\":8},"
+                   "\"description\":{\"driver\":\"550.1\"}}}\n", id);
+        } else if (strcmp(op, "prepare") == 0) {
+            int m = cJSON_GetObjectItem(cJSON_GetObjectItem(request, "sizes"), "M")->valueint;
+            int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), length = snprintf(line, sizeof line, "%d\n", m);
+            if (fd < 0 || write(fd, line, (size_t)length) != length)
+                return 1;
+            (void)close(fd);
+            printf("{\"id\":%d,\"ok\":true}\n", id);
+        } else if (strcmp(op, "compile") == 0 && handles < 4096) {
+            time_of[handles] = 1000 * (1 + abs(cJSON_GetObjectItem(cJSON_GetObjectItem(request, "config"), "T")->valueint - 64));
+            printf("{\"id\":%d,\"ok\":true,\"handle\":%d}\n", id, handles++);
+        } else if (strcmp(op, "measure") == 0) {
+            int t = time_of[cJSON_GetObjectItem(request, "handle")->valueint];
+            hone__sleep_ms((uint32_t)strtoul(slow_ms, NULL, 10));
+            printf("{\"id\":%d,\"ok\":true,\"samples_ns\":[%d,%d,%d,%d,%d],\"accuracy\":\"passed\"}\n", id, t, t + 1, t, t + 1, t);
+        } else {
+            printf("{\"id\":%d,\"ok\":true}\n", id);
+        }
+        (void)fflush(stdout);
+        cJSON_Delete(request);
+        if (last)
+            break;
+    }
+    return 0;
+}
+
+/* How often a problem was tuned: lines of the log that are `m`, or all. */
+static int tunings(const subject *s, int64_t m) {
+    char path[400], line[64];
+    int count = 0;
+    (void)snprintf(path, sizeof path, "%s/tunings", s->f->dir);
+    FILE *log = fopen(path, "re");
+    while (log != NULL && fgets(line, sizeof line, log) != NULL)
+        count += m == 0 || strtoll(line, NULL, 10) == m;
+    if (log != NULL)
+        (void)fclose(log);
+    return count;
+}
+
+static hone_tune_options tune_options(const subject *s, char command[1200], int slow_ms) {
+    hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
+    (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", program, s->f->dir, slow_ms);
+    options.evaluator = command;
+    options.search = "random";
+    options.trials_max = 4;
+    return options;
+}
+
+static void start(const subject *s, int slow_ms, uint32_t queue_max) {
+    char command[1200];
+    hone_tune_options tune = tune_options(s, command, slow_ms);
+    hone_tuner_options options = HONE_TUNER_OPTIONS_INIT;
+    hone_error err = {0};
+    options.tune = &tune; /* gone when this returns: it is copied */
+    options.queue_max = queue_max;
+    options.stop_wait_ms = 20000;
+    if (hone_tuner_start(s->cache, &options, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+}
+
+static hone_tuner_state state_of(const subject *s) {
+    hone_tuner_state state = HONE_TUNER_STATE_INIT;
+    assert_int_equal(hone_tuner_state_get(s->cache, &state, NULL), HONE_OK);
+    return state;
+}
+
+/* ---- in the background ---- */
+
+static void test_tuner_thread__tunes_what_look_ups_miss(void **state) {
+    subject *s = *state;
+    hone_problem a = problem_of(s, 1000), b = problem_of(s, 500000);
+    assert_int_equal(look_n(s->site, &a, HONE_MATCH_DEFAULT), 0);
+    assert_int_equal(state_of(s).running, 0);
+    start(s, 0, 0);
+    for (int i = 0; i < 100; i++) { /* known before the tuner came, and unknown: each is asked for once */
+        hone_match match;
+        (void)hone_site_lookup(s->site, &a, &match);
+        (void)hone_site_lookup(s->site, &b, &match);
+    }
+    hone_error err = {0};
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, &err), HONE_OK);
+    hone_match match;
+    assert_non_null(hone_site_lookup(s->site, &a, &match));
+    assert_int_equal(match, HONE_MATCH_EXACT);
+    assert_non_null(hone_site_lookup(s->site, &b, &match));
+    assert_int_equal(match, HONE_MATCH_EXACT);
+    assert_int_equal(tunings(s, 1000), 1);
+    assert_int_equal(tunings(s, 500000), 1);
+    assert_int_equal(state_of(s).done, 2);
+    assert_int_equal(state_of(s).failed, 0);
+    assert_int_equal(hone_tuner_start(s->cache, NULL, &err), HONE_E_EXISTS);
+    assert_int_equal(hone_tuner_stop(s->cache, 20000, NULL), HONE_OK);
+    assert_int_equal(hone_tuner_stop(s->cache, 0, NULL), HONE_OK);
+    assert_int_equal(state_of(s).running, 0);
+    start(s, 0, 0); /* and again */
+    assert_int_equal(hone_tuner_stop(s->cache, 20000, NULL), HONE_OK);
+}
+
+static void test_tuner_thread__leaves_alone_what_is_good_or_not_to_be_tuned(void **state) {
+    subject *s = *state;
+    hone_problem good = problem_of(s, 1000), other = problem_of(s, 500000);
+    hone_site_options options = HONE_SITE_OPTIONS_INIT;
+    options.never_tune = 1;
+    hone_site *alone = site_open(s, s->cache, &options);
+    site_put(s, s->cache, &good, (kept){.n = 5, .time_ns = 1e6, .effort = HONE_EFFORT_QUICK});
+    start(s, 0, 0);
+    assert_int_equal(look_n(s->site, &good, HONE_MATCH_EXACT), 5); /* quick is what this tuner gives */
+    assert_int_equal(look_n(alone, &other, HONE_MATCH_DEFAULT), 0);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 0), 0);
+}
+
+/* A quick entry is a hit; a tuner of more effort measures it better.  The effort follows from the number of trials. */
+static void test_tuner_thread__upgrades_a_quick_entry(void **state) {
+    subject *s = *state;
+    char command[1200];
+    hone_problem problem = problem_of(s, 1000);
+    site_put(s, s->cache, &problem, (kept){.n = 5, .time_ns = 1e9, .effort = HONE_EFFORT_QUICK});
+    hone_tune_options tune = tune_options(s, command, 0);
+    tune.trials_max = 100;
+    tune.time_max_s = 1;
+    hone_tuner_options options = HONE_TUNER_OPTIONS_INIT;
+    options.tune = &tune;
+    assert_int_equal(hone_tuner_start(s->cache, &options, NULL), HONE_OK);
+    assert_int_equal(look_n(s->site, &problem, HONE_MATCH_EXACT), 5);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000), 1);
+    const hone__answered *answer = NULL;
+    (void)hone__site_answer(s->site, &problem, &answer);
+    assert_int_equal(answer->effort, HONE_EFFORT_STANDARD);
+    (void)hone_site_lookup(s->site, &problem, NULL);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000), 1);
+}
+
+static void test_tuner_thread__measures_again_under_another_driver(void **state) {
+    subject *s = *state;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    site_put(s, s->cache, &problem, (kept){.n = 5, .time_ns = 1, .driver = "535.9"});
+    hone_cache_close(s->cache);
+    options.recheck = HONE_RECHECK_TUNE;
+    assert_int_equal(hone_cache_open(&s->cache, s->f->path, &options, NULL), HONE_OK);
+    s->site = site_open(s, s->cache, NULL);
+    start(s, 0, 0);
+    assert_int_equal(look_n(s->site, &problem, HONE_MATCH_EXACT), 5); /* used meanwhile */
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    const hone__answered *answer = NULL;
+    (void)hone__site_answer(s->site, &problem, &answer);
+    assert_int_equal(answer->match, HONE_MATCH_EXACT);
+    assert_false(answer->changed); /* though the old time was better: it was another driver's */
+    assert_int_equal(tunings(s, 1000), 1);
+}
+
+static void test_tuner_thread__queue_is_bounded(void **state) {
+    subject *s = *state;
+    start(s, 200, 2);
+    for (int i = 0; i < 20; i++) {
+        hone_problem problem = problem_of(s, 1000 + 37 * i);
+        assert_non_null(hone_site_lookup(s->site, &problem, NULL));
+    }
+    hone_tuner_state now = state_of(s);
+    assert_true(now.queued <= 2);
+    assert_true(now.dropped >= 17);
+    assert_int_equal(hone_tuner_wait(s->cache, 1, NULL), HONE_E_TIMEOUT);
+}
+
+/* Closing stops a tuning at its next step; what was measured is kept. */
+static void test_tuner_thread__closing_joins(void **state) {
+    subject *s = *state;
+    hone_problem problem = problem_of(s, 1000);
+    start(s, 100, 0);
+    (void)hone_site_lookup(s->site, &problem, NULL);
+    while (tunings(s, 1000) == 0)
+        hone__sleep_ms(5);
+    hone_cache_close(s->cache);
+    s->cache = open_cache(s->f->path);
+    s->site = site_open(s, s->cache, NULL);
+    assert_int_equal(hone__alloc_live() > 0, 1);
+}
+
+/* ---- now ---- */
+
+typedef struct asker {
+    pthread_t thread;
+    const subject *s;
+    const hone_site *site;
+    hone_status status;
+    hone_match match;
+    int64_t t;
+} asker;
+
+static void *ask_now(void *user) {
+    asker *self = user;
+    char command[1200];
+    hone_tune_options tune = tune_options(self->s, command, 10);
+    hone_resolve_options options = HONE_RESOLVE_OPTIONS_INIT;
+    hone_problem problem = problem_of(self->s, 1000);
+    const hone_config *config = NULL;
+    options.on_miss = HONE_MISS_TUNE_NOW;
+    options.deadline_ms = 60000;
+    options.tune = &tune;
+    self->status = hone_site_resolve(&config, self->site, &problem, &options, &self->match, NULL);
+    self->t = hone_config_int(config, PARAM_T);
+    return NULL;
+}
+
+static void test_tuner_thread__many_ask_one_tunes(void **state) {
+    subject *s = *state;
+    asker askers[4];
+    for (int i = 0; i < 4; i++) {
+        askers[i] = (asker){.s = s, .site = s->site};
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_now, &askers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
+        assert_int_equal(askers[i].status, HONE_OK);
+        assert_int_equal(askers[i].match, HONE_MATCH_EXACT);
+        assert_int_equal(askers[i].t, askers[0].t);
+    }
+    assert_int_equal(tunings(s, 1000), 1);
+}
+
+static void test_tuner_thread__deadline_gives_the_fallback(void **state) {
+    subject *s = *state;
+    char command[1200];
+    hone_tune_options tune = tune_options(s, command, 100);
+    hone_resolve_options options = HONE_RESOLVE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    const hone_config *config = NULL;
+    hone_match match;
+    hone_error err = {0};
+    tune.trials_max = 4000;
+    options.on_miss = HONE_MISS_TUNE_NOW;
+    options.deadline_ms = 50;
+    options.tune = &tune;
+    hone_status status = hone_site_resolve(&config, s->site, &problem, &options, &match, &err);
+    /* Within so little time one config, the default, may have been measured, and is an answer. */
+    assert_true(status == HONE_OK || status == HONE_E_TIMEOUT);
+    assert_non_null(config);
+    assert_int_equal(match == HONE_MATCH_EXACT, status == HONE_OK);
+    options.on_miss = HONE_MISS_TUNE_BACKGROUND;
+    problem = problem_of(s, 500000);
+    assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, &match, &err), HONE_E_STATE);
+    assert_non_null(strstr(err.message, "hone_tuner_start"));
+    start(s, 1000, 0);
+    options.deadline_ms = 20;
+    assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, &match, &err), HONE_E_TIMEOUT);
+    assert_non_null(config);
+    assert_int_equal(match, HONE_MATCH_DEFAULT);
+}
+
+static void test_tuner_thread__waits_for_the_background(void **state) {
+    subject *s = *state;
+    hone_resolve_options options = HONE_RESOLVE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    const hone_config *config = NULL;
+    hone_match match;
+    start(s, 0, 0);
+    options.on_miss = HONE_MISS_TUNE_BACKGROUND;
+    options.deadline_ms = 60000;
+    assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, &match, NULL), HONE_OK);
+    assert_int_equal(match, HONE_MATCH_EXACT);
+    assert_int_equal(hone_site_resolve(&config, s->site, &problem, NULL, NULL, NULL), HONE_OK);
+    options.on_miss = 9;
+    assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, NULL, NULL), HONE_E_ARG);
+}
+
+static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
+    subject *s = *state;
+    hone_cache *reader = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    hone_resolve_options now = HONE_RESOLVE_OPTIONS_INIT;
+    const hone_config *config = NULL;
+    options.read_only = 1;
+    now.on_miss = HONE_MISS_TUNE_NOW;
+    assert_int_equal(hone_cache_open(&reader, s->f->path, &options, NULL), HONE_OK);
+    assert_int_equal(hone_tuner_start(reader, NULL, NULL), HONE_E_PERM);
+    hone_site *site = site_open(s, reader, NULL), *loose = site_open(s, NULL, NULL);
+    assert_int_equal(hone_site_resolve(&config, site, &problem, &now, NULL, NULL), HONE_E_PERM);
+    assert_non_null(config);
+    assert_int_equal(hone_site_resolve(&config, loose, &problem, &now, NULL, NULL), HONE_E_ARG);
+    hone_site_close(loose);
+    hone_cache_close(reader);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, subject_setup, subject_teardown)
+
+int main(int argc, char **argv) {
+    if (argc == 4 && strcmp(argv[1], "evaluate") == 0)
+        return evaluate(argv[2], argv[3]);
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        TEST(test_tuner_thread__tunes_what_look_ups_miss),
+        TEST(test_tuner_thread__leaves_alone_what_is_good_or_not_to_be_tuned),
+        TEST(test_tuner_thread__upgrades_a_quick_entry),
+        TEST(test_tuner_thread__measures_again_under_another_driver),
+        TEST(test_tuner_thread__queue_is_bounded),
+        TEST(test_tuner_thread__closing_joins),
+        TEST(test_tuner_thread__many_ask_one_tunes),
+        TEST(test_tuner_thread__deadline_gives_the_fallback),
+        TEST(test_tuner_thread__waits_for_the_background),
+        TEST(test_tuner_thread__needs_a_cache_it_may_write),
+    };
+    return cmocka_run_group_tests_name("tuner_thread", tests, NULL, NULL);
+}
