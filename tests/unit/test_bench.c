@@ -46,7 +46,7 @@ static const char source[] =
     "    if (CASE == 8) y[n + zero] = 1;\n"
     "    if (CASE == 9) y[n + 100000] = 1;\n"
     "    if (CASE == 10) ((float *)x)[3] = 1;\n"
-    "    if (CASE == 11) for (;;) { keep = malloc(1 << 24); memset(keep, 1, 1 << 24); }\n"
+    "    if (CASE == 11) for (;;) { keep = malloc(1 << 24); memset(keep, 1, 1); }\n"
     "    if (CASE == 12) for (int i = 0; i < 100000; i++) if (fork() < 0) break;\n"
     "    if (CASE == 13) for (int i = 0; i < 100; i++) { static char b[1 << 20]; memset(b, 'x', sizeof b); if (write(2, b, sizeof b) < 0) break; }\n"
     "    if (CASE == 14) { volatile char c[2] = {0, 0}; deep(c); }\n"
