@@ -85,11 +85,11 @@ static hone_status find_slot(const hone__pack *pack, const uint8_t slot[HONE_SLO
     return find_key(pack, slot + 16, first, end, index, offset);
 }
 
-/* The record's bytes, from memory or appended to `scratch`. */
-static hone_status fetch(const hone__pack *pack, uint64_t index, uint64_t offset, hone__item *out, hone__buf *scratch) {
+/* The record's bytes, from memory or appended to `scratch`.  `whole`: all of them will be looked at, now. */
+static hone_status fetch(const hone__pack *pack, uint64_t index, uint64_t offset, bool whole, hone__item *out, hone__buf *scratch) {
     uint64_t bytes;
     const hone__part *part = &pack->part[PACK_RECORDS];
-    if (part->base != NULL && part->bytes > 512 && offset < part->bytes - 512) { /* it is far away: ask for all of it at once */
+    if (whole && part->base != NULL && part->bytes > 512 && offset < part->bytes - 512) { /* it is far away: ask for all of it at once */
         for (uint64_t at = 0; at < 512; at += 64)
             __builtin_prefetch(part->base + offset + at);
     }
@@ -117,8 +117,17 @@ hone_status hone__pack_find(const hone__pack *pack, const uint8_t slot[HONE_SLOT
     uint64_t index, offset;
     HONE_TRY(find_slot(pack, slot, &index, &offset));
     memcpy(out->slot, slot, HONE_SLOT_BYTES);
-    HONE_TRY(fetch(pack, index, offset, out, scratch));
-    return hone__packed_verify(out);
+    /* A record in memory stays as it was when it was verified, and its place in the index under the same slot. */
+    _Atomic uint8_t *bits = pack->verified == NULL ? NULL : &pack->verified[index / 8];
+    uint8_t bit = (uint8_t)(1u << index % 8);
+    bool verified = bits != NULL && (atomic_load_explicit(bits, memory_order_acquire) & bit) != 0;
+    HONE_TRY(fetch(pack, index, offset, !verified, out, scratch));
+    if (verified)
+        return HONE_OK;
+    HONE_TRY(hone__packed_verify(out));
+    if (bits != NULL)
+        (void)atomic_fetch_or_explicit(bits, bit, memory_order_release);
+    return HONE_OK;
 }
 
 hone_status hone__pack_get(const hone__pack *pack, const hone__key *key, hone__entry *out, hone_error *err) {
@@ -177,7 +186,7 @@ static hone_status read_at(const hone__pack *pack, uint64_t index, const uint8_t
     HONE_TRY(hone__part_item(pack, &pack->part[PACK_INDEX], index, item_bytes));
     memcpy(item.slot, prefix, 16);
     memcpy(item.slot + 16, item_bytes, 16);
-    HONE_TRY(fetch(pack, index, pack_get64(item_bytes + 16), &item, scratch));
+    HONE_TRY(fetch(pack, index, pack_get64(item_bytes + 16), true, &item, scratch));
     return hone__item_decode(out, &item);
 }
 

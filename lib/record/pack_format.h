@@ -103,12 +103,12 @@ bool hone__pack_block_sound(const uint8_t *block, size_t bytes, unsigned section
 typedef struct hone__part {
     uint64_t offset, bytes;
     const uint8_t *base;
-    uint8_t *owned;               /* writable view of base, to unmap; NULL when the bytes are the caller's */
-    _Atomic uint8_t *state;       /* one for each block */
+    uint8_t *owned;               /* writable view of base, in the arena; NULL when the bytes are the caller's */
+    _Atomic uint8_t *state;       /* one for each block; in the arena */
     bool is_table;
     uint8_t section;
 } hone__part;
-enum { PART_UNKNOWN, PART_GOOD, PART_BAD };
+enum { PART_UNKNOWN, PART_FILLED, PART_GOOD, PART_BAD }; /* filled: its bytes are there, and not checked */
 
 enum {
     TEXT_LOADED = 1,              /* data, length, checksum are set and the bytes verified */
@@ -140,6 +140,9 @@ struct hone__pack {
     hone__part part[PACK_SECTIONS];
     uint64_t section_checksum[PACK_SECTIONS];
     hone__strings strings;
+    uint8_t *arena;               /* one mapping for all parts, their states and `verified` */
+    size_t arena_bytes;
+    _Atomic uint8_t *verified;    /* one bit for each record in memory whose checksum was found right; NULL: records are read each time */
     pthread_mutex_t loading;      /* filling parts and texts; whoever finds them filled takes no lock */
 };
 

@@ -90,45 +90,102 @@ static hone_status check_header(hone__pack *pack, const uint8_t header[PACK_HEAD
 
 /* ---- memory for the parts ---- */
 
-static bool add_states(hone__part *part) {
-    part->state = hone__alloc((size_t)((part->bytes + PACK_BLOCK_BYTES - 1) / PACK_BLOCK_BYTES));
-    return part->state != NULL;
+enum { PAGE_BYTES = 4096, PRELOAD_BYTES = 16 << 10 };
+
+static uint64_t blocks_of(const hone__part *part) {
+    return (part->bytes + PACK_BLOCK_BYTES - 1) / PACK_BLOCK_BYTES;
 }
 
-/* Address space only; pages come when blocks are filled.  Without it the part is read from the file each time. */
-static void reserve(hone__part *part) {
-    void *memory = mmap(NULL, (size_t)part->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return;
-    if (!add_states(part)) {
-        (void)munmap(memory, (size_t)part->bytes);
-        return;
+static uint64_t whole_pages(uint64_t bytes) {
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* Which parts are kept in memory: the strings always, others as long as they fit. */
+static void choose_parts(const hone__pack *pack, uint64_t left, bool kept[PACK_SECTIONS]) {
+    static const uint8_t order[] = {PACK_STRINGS, PACK_STRING_BYTES, PACK_GROUPS, PACK_INDEX, PACK_KERNELS, PACK_RECORDS};
+    for (size_t i = 0; i < sizeof order; i++) {
+        uint64_t bytes = pack->part[order[i]].bytes;
+        kept[order[i]] = bytes > 0 && bytes <= left;
+        left -= kept[order[i]] ? bytes : 0;
     }
-    part->owned = memory;
-    part->base = memory;
+}
+
+/* Address space only; pages come when blocks are filled.  One mapping, since each costs as much as a look-up. */
+static bool map_arena(hone__pack *pack, const bool kept[PACK_SECTIONS], const bool checked[PACK_SECTIONS], bool with_verified) {
+    uint64_t need = 0, states = 0, at = 0;
+    for (int i = 0; i < PACK_SECTIONS; i++) {
+        need += kept[i] ? whole_pages(pack->part[i].bytes) + PAGE_BYTES : 0;
+        states += checked[i] ? blocks_of(&pack->part[i]) : 0;
+    }
+    uint64_t bits = with_verified ? pack->info.entries / 8 + 1 : 0;
+    pack->arena_bytes = (size_t)(need + whole_pages(states + bits + 1));
+    void *memory = mmap(NULL, pack->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    pack->arena = memory;
+    bool adjacent = false; /* the small parts keep the places beside each other that they have in the file */
+    for (int i = 0; i < PACK_SECTIONS; i++) {
+        hone__part *part = &pack->part[i];
+        if (!kept[i]) {
+            adjacent = adjacent && part->bytes == 0;
+            continue;
+        }
+        at = adjacent && i > PACK_GROUPS && i <= PACK_STRING_BYTES ? at : whole_pages(at);
+        part->owned = pack->arena + at;
+        part->base = part->owned;
+        at += part->bytes;
+        adjacent = true;
+    }
+    at = whole_pages(at);
+    for (int i = 0; i < PACK_SECTIONS; i++) {
+        if (!checked[i])
+            continue;
+        pack->part[i].state = (_Atomic uint8_t *)(pack->arena + at);
+        at += blocks_of(&pack->part[i]);
+    }
+    pack->verified = with_verified ? (_Atomic uint8_t *)(pack->arena + at) : NULL;
+    return true;
+}
+
+/* Groups, strings and their bytes: every look-up needs them, and in most packs they fit a few pages.  Then one read has them all; each block
+ * is checked when it is used, as ever. */
+static void preload(hone__pack *pack) {
+    const hone__part *first = &pack->part[PACK_GROUPS];
+    uint64_t bytes = first->bytes + pack->part[PACK_STRINGS].bytes + pack->part[PACK_STRING_BYTES].bytes;
+    if (bytes == 0 || bytes > PRELOAD_BYTES)
+        return;
+    for (int i = PACK_GROUPS; i <= PACK_STRING_BYTES; i++) {
+        const hone__part *part = &pack->part[i];
+        if (part->owned == NULL || part->owned - first->owned != (ptrdiff_t)(part->offset - first->offset))
+            return;
+    }
+    if (hone__pack_pread(pack, first->offset, first->owned, (size_t)bytes) != HONE_OK)
+        return; /* whoever needs a block will try again, and say so */
+    for (int i = PACK_GROUPS; i <= PACK_STRING_BYTES; i++) {
+        for (uint64_t block = 0; block < blocks_of(&pack->part[i]); block++)
+            atomic_store_explicit(&pack->part[i].state[block], PART_FILLED, memory_order_release);
+    }
 }
 
 static hone_status prepare_parts(hone__pack *pack, const uint8_t *bytes, uint64_t memory_max) {
-    static const uint8_t order[] = {PACK_STRINGS, PACK_STRING_BYTES, PACK_GROUPS, PACK_INDEX, PACK_KERNELS, PACK_RECORDS};
-    if (bytes != NULL) {
-        for (int i = 0; i < PACK_SECTIONS; i++) {
-            pack->part[i].base = bytes + pack->part[i].offset;
-            if (pack->part[i].is_table && !add_states(&pack->part[i]))
-                return HONE_E_NOMEM;
-        }
-    } else {
-        uint64_t left = memory_max == 0 ? HONE_PACK_MEMORY_MAX : memory_max < MEMORY_MIN ? MEMORY_MIN : memory_max;
-        for (size_t i = 0; i < sizeof order; i++) {
-            hone__part *part = &pack->part[order[i]];
-            if (part->bytes == 0 || part->bytes > left)
-                continue;
-            reserve(part);
-            left -= part->base != NULL ? part->bytes : 0;
-        }
-        if ((pack->part[PACK_STRINGS].bytes > 0 && pack->part[PACK_STRINGS].base == NULL) ||
-            (pack->part[PACK_STRING_BYTES].bytes > 0 && pack->part[PACK_STRING_BYTES].base == NULL))
+    bool kept[PACK_SECTIONS] = {false}, checked[PACK_SECTIONS] = {false};
+    if (bytes == NULL)
+        choose_parts(pack, memory_max == 0 ? HONE_PACK_MEMORY_MAX : memory_max < MEMORY_MIN ? MEMORY_MIN : memory_max, kept);
+    for (int i = 0; i < PACK_SECTIONS; i++)
+        checked[i] = bytes != NULL ? pack->part[i].is_table : kept[i];
+    bool with_verified = bytes != NULL || kept[PACK_RECORDS];
+    if (!map_arena(pack, kept, checked, with_verified)) {
+        if (bytes != NULL)
+            return HONE_E_NOMEM;
+        /* Not even address space for all: the large parts are read from the file each time. */
+        kept[PACK_RECORDS] = checked[PACK_RECORDS] = kept[PACK_INDEX] = checked[PACK_INDEX] = false;
+        if (!map_arena(pack, kept, checked, false))
             return HONE_E_NOMEM;
     }
+    for (int i = 0; bytes != NULL && i < PACK_SECTIONS; i++)
+        pack->part[i].base = bytes + pack->part[i].offset;
+    if (bytes == NULL)
+        preload(pack);
     static _Atomic uint64_t serial;
     pack->strings.pack = pack;
     pack->strings.serial = atomic_fetch_add(&serial, 1) + 1;
@@ -233,11 +290,8 @@ void hone__pack_close(hone__pack *pack) {
     if (pack == NULL)
         return;
     hone__strings_free(&pack->strings);
-    for (int i = 0; i < PACK_SECTIONS; i++) {
-        if (pack->part[i].owned != NULL)
-            (void)munmap(pack->part[i].owned, (size_t)pack->part[i].bytes);
-        hone__free(pack->part[i].state);
-    }
+    if (pack->arena != NULL)
+        (void)munmap(pack->arena, pack->arena_bytes);
     if (pack->fd >= 0)
         (void)close(pack->fd);
     (void)pthread_mutex_destroy(&pack->loading);

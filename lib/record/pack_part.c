@@ -50,10 +50,10 @@ static hone_status load_block(const hone__pack *pack, const hone__part *part, ui
     hone__pack *filling = (hone__pack *)(uintptr_t)pack; /* what is filled on demand is not part of the pack's value */
     (void)pthread_mutex_lock(&filling->loading);
     uint8_t state = atomic_load_explicit(&part->state[block], memory_order_acquire);
-    if (state == PART_UNKNOWN) {
+    if (state == PART_UNKNOWN || state == PART_FILLED) {
         size_t bytes = block_bytes(part, block);
         uint64_t at = block * PACK_BLOCK_BYTES;
-        bool good = part->owned == NULL || hone__pack_pread(pack, part->offset + at, part->owned + at, bytes) == HONE_OK;
+        bool good = part->owned == NULL || state == PART_FILLED || hone__pack_pread(pack, part->offset + at, part->owned + at, bytes) == HONE_OK;
         if (good && part->is_table)
             good = hone__pack_block_sound(part->base + at, bytes, part->section, block);
         state = good ? PART_GOOD : PART_BAD;

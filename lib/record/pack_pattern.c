@@ -103,11 +103,38 @@ static size_t count_digits(uint64_t value) {
     return count;
 }
 
+#define EACH_BYTE(value) ((value) * 0x0101010101010101ull)
+
+/* Steps over up to 8 values of one byte at once, up to the first larger one; gives their number and adds their texts' lengths.  A number is 1
+ * character, 2 from 10 on, 3 from 100 on; a bool is 5 less its value. */
+static size_t skip_small(const uint8_t *marker, const uint8_t *at, size_t *length, bool *bad) {
+    uint64_t value = pack_get64(at), large = value & EACH_BYTE(0x80);
+    size_t count = large == 0 ? 8 : (size_t)__builtin_ctzll(large) / 8;
+    uint64_t ours = count == 8 ? UINT64_MAX : (1ull << 8 * count) - 1;
+    uint64_t is_bool = pack_get64(marker) >> 1 & EACH_BYTE(1) & ours; /* markers are 1 and 2 */
+    uint64_t bools = is_bool * 0xff;
+    value &= ours; /* so that no sum below carries into the next byte */
+    uint64_t longer = ((value + EACH_BYTE(118)) >> 7 & EACH_BYTE(1)) + ((value + EACH_BYTE(28)) >> 7 & EACH_BYTE(1));
+    uint64_t each = (EACH_BYTE(1) & ours) + (longer & ~bools) + 4 * is_bool - (value & is_bool);
+    *bad = *bad || (value & bools & EACH_BYTE(0xfe)) != 0;
+    *length += (size_t)(EACH_BYTE(each) >> 56);
+    return count;
+}
+
 const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length) {
     size_t length = pattern->length - pattern->marker_count;
     bool bad = false;
     for (uint32_t i = 0; i < pattern->marker_count; i++) {
         uint64_t value;
+        while (pattern->marker_count - i >= 8 && end - at >= 8) {
+            size_t count = skip_small(pattern->marker + i, at, &length, &bad);
+            i += (uint32_t)count;
+            at += count;
+            if (count < 8)
+                break;
+        }
+        if (i == pattern->marker_count)
+            break;
         bool is_bool = pattern->marker[i] == MARK_BOOL;
         if (at < end && *at < 0x80) { /* nearly all of them; without a branch on the value, which nobody can foresee */
             unsigned small = *at++;
@@ -139,12 +166,33 @@ static char *put_number(char *to, uint64_t value) {
     return to + (sizeof digits - at);
 }
 
+/* How many of the next 8 bytes stand before the first marker. */
+static size_t plain_bytes(const char *text) {
+    uint64_t word = pack_get64((const uint8_t *)text), high = EACH_BYTE(0x80);
+    uint64_t marks = (word - EACH_BYTE(3)) & ~word & high; /* bytes below 3; a borrow reaches only bytes after the first */
+    return marks == 0 ? 8 : (size_t)__builtin_ctzll(marks) / 8;
+}
+
 void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length) {
     const char *text = pattern->data, *end = text + pattern->length;
     char *to = hone__buf_room(buf, text_length);
     if (to == NULL)
         return;
+    const char *room_end = to + text_length;
     while (text < end) {
+        /* Between markers, eight at a time while there is room on both sides: what is written beyond the run is overwritten by what follows. */
+        while (end - text >= 8 && room_end - to >= 8) {
+            uint64_t word;
+            memcpy(&word, text, 8);
+            memcpy(to, &word, 8);
+            size_t plain = plain_bytes(text);
+            text += plain;
+            to += plain;
+            if (plain < 8)
+                break;
+        }
+        if (text == end)
+            break;
         char c = *text++;
         if ((unsigned char)c > MARK_BOOL) {
             *to++ = c;

@@ -135,10 +135,11 @@ static void make_world(world *w, uint64_t count, uint64_t seed) {
         make_configs(&w->made[k], seed + (uint64_t)k);
     }
     make_devices(w);
-    w->key = calloc(count, sizeof *w->key);
+    uint64_t drawn = count + count / 3; /* a random problem may come up twice */
+    w->key = calloc(drawn, sizeof *w->key);
     hone__rng rng;
     hone__rng_seed(&rng, seed * 7 + 1);
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < drawn; i++) {
         made_key *key = &w->key[i];
         int64_t sizes[HONE_SIZES_MAX];
         key->kernel = (uint32_t)hone__rng_below(&rng, KERNELS);
@@ -151,11 +152,16 @@ static void make_world(world *w, uint64_t count, uint64_t seed) {
         hone__key made = hone__key_make(kernel, w->device[key->device], sizes);
         (void)hone__entry_slot(&made, key->slot);
     }
-    qsort(w->key, count, sizeof *w->key, by_slot);
-    for (uint64_t i = 0; i < count; i++) { /* a random problem may come up twice */
+    qsort(w->key, drawn, sizeof *w->key, by_slot);
+    for (uint64_t i = 0; i < drawn; i++) {
         if (w->count == 0 || by_slot(&w->key[w->count - 1], &w->key[i]) != 0)
             w->key[w->count++] = w->key[i];
     }
+    if (w->count <= count)
+        return;
+    for (uint64_t i = 0; i < count; i++) /* as many as asked for, from all over the keys */
+        w->key[i] = w->key[(uint64_t)((double)i / (double)count * (double)w->count)];
+    w->count = count;
 }
 
 static void free_world(world *w) {
