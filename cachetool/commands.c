@@ -17,7 +17,7 @@ const option_spec option_table[OPT_COUNT] = {
     [OPT_MAX_TRIALS] = {"max-trials", 'n', VALUE_WHOLE, "N", NULL, 1, 1000000, FIELD(max_trials),
                         "Measure at most this many configs (200). Trials taken from the journal count."},
     [OPT_MAX_TIME] = {"max-time", 't', VALUE_SECONDS, "SECONDS", NULL, 0, 0, FIELD(max_time),
-                      "Stop searching after this time. No limit unless given."},
+                      "Stop searching after this time. What is in hand then has ten seconds more. No limit unless given."},
     [OPT_ROUNDS] = {"rounds", 0, VALUE_WHOLE, "N", NULL, 1, 1000, FIELD(rounds), "Ask the model at most this often (4)."},
     [OPT_CONFIGS_PER_ROUND] = {"configs-per-round", 0, VALUE_WHOLE, "N", NULL, 1, 256, FIELD(configs_per_round),
                                "Ask the model for this many configs at a time (15)."},

@@ -1,9 +1,9 @@
 #include "file.h"
 #include "alloc.h"
+#include "out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,44 +57,36 @@ hone_status hone__file_read(const char *path, size_t max, char **text, size_t *b
     return status;
 }
 
-static hone_status write_all(int fd, const char *path, const char *text, size_t bytes, hone_error *err) {
-    size_t done = 0;
-    while (done < bytes) {
-        ssize_t put = write(fd, text + done, bytes - done);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            errno = put == 0 ? EIO : errno;
-            return fail_errno(err, "write", path);
-        }
-        done += (size_t)put;
-    }
-    return fsync(fd) == 0 ? HONE_OK : fail_errno(err, "sync", path);
+static hone_status write_whole(const char *path, const char *text, size_t bytes, unsigned flags, unsigned mode, hone_error *err) {
+    hone__out_file *file;
+    HONE_TRY(hone__out_open(&file, path, flags, mode, err));
+    hone_status status = hone__out_write(file, text, bytes, err);
+    if (status == HONE_OK)
+        return hone__out_finish(file, err);
+    hone__out_abort(file);
+    return status;
 }
 
 hone_status hone__file_write(const char *path, const char *text, size_t bytes, unsigned mode, hone_error *err) {
-    static atomic_uint serial; /* two threads may write the same path */
-    size_t length = strlen(path) + 48;
-    char *temporary = hone__alloc(length);
-    if (temporary == NULL)
-        return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
-    (void)snprintf(temporary, length, "%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
-    (void)unlink(temporary);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
-    hone_status status = HONE_OK;
-    if (fd < 0) {
-        status = fail_errno(err, "create", temporary);
-    } else {
-        status = write_all(fd, temporary, text, bytes, err);
-        if (close(fd) != 0 && status == HONE_OK)
-            status = fail_errno(err, "close", temporary);
-        if (status == HONE_OK && rename(temporary, path) != 0)
-            status = fail_errno(err, "rename to", path);
-        if (status != HONE_OK)
-            (void)unlink(temporary);
+    return write_whole(path, text, bytes, HONE_OUT_FORCE, mode, err);
+}
+
+hone_status hone__file_create(const char *path, const char *text, size_t bytes, unsigned mode, hone_error *err) {
+    return write_whole(path, text, bytes, 0, mode, err);
+}
+
+hone_status hone__file_write_lightly(const char *path, const char *text, size_t bytes, unsigned mode, hone_error *err) {
+    return write_whole(path, text, bytes, HONE_OUT_FORCE | HONE_OUT_NO_SYNC, mode, err);
+}
+
+void hone__folder_sync(const char *path) {
+    char *folder = hone__path_dir(path);
+    int fd = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd); /* not every filesystem can; then there is nothing better to do */
+        (void)close(fd);
     }
-    hone__free(temporary);
-    return status;
+    hone__free(folder);
 }
 
 char *hone__path_join(const char *base_dir, const char *relative) {

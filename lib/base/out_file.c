@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,7 +17,7 @@ enum { BUFFER_BYTES = 1 << 16 };
 struct hone__out_file {
     char *path, *temporary;
     int fd;
-    bool force;
+    unsigned flags;
     size_t used;
     char buffer[BUFFER_BYTES];
 };
@@ -30,13 +31,13 @@ static hone_status exists(hone_error *err, const char *path) {
     return hone__fail(err, HONE_E_EXISTS, "file", "%s exists already; name another file, or force it to be replaced", path);
 }
 
-static hone_status check_target(const char *path, bool force, hone_error *err) {
+hone_status hone__out_check(const char *path, unsigned flags, hone_error *err) {
     struct stat info;
     if (lstat(path, &info) != 0)
         return HONE_OK;
     if (!S_ISREG(info.st_mode))
         return hone__fail(err, HONE_E_IO, "file", "%s is not a regular file, and is not replaced", path);
-    return force ? HONE_OK : exists(err, path);
+    return (flags & HONE_OUT_FORCE) != 0 ? HONE_OK : exists(err, path);
 }
 
 static void release(hone__out_file *file) {
@@ -47,34 +48,45 @@ static void release(hone__out_file *file) {
     hone__free(file);
 }
 
-hone_status hone__out_open(hone__out_file **out, const char *path, bool force, unsigned mode, hone_error *err) {
-    static atomic_uint serial;
+hone_status hone__temporary_beside(const char *path, const char *suffix, unsigned mode, char **name, int *fd, hone_error *err) {
+    static atomic_uint serial; /* two threads may write the same path */
+    size_t bytes = strlen(path) + strlen(suffix) + 48;
+    *fd = -1;
+    *name = hone__alloc(bytes);
+    if (*name == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
+    (void)snprintf(*name, bytes, "%s.%s-%ld-%u", path, suffix, (long)getpid(), atomic_fetch_add(&serial, 1u));
+    (void)unlink(*name); /* of a process of this number that died */
+    *fd = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    if (*fd >= 0)
+        return HONE_OK;
+    hone_status status = fail(err, "create", path);
+    hone__free(*name);
+    *name = NULL;
+    return status;
+}
+
+hone_status hone__out_open(hone__out_file **out, const char *path, unsigned flags, unsigned mode, hone_error *err) {
     *out = NULL;
-    HONE_TRY(check_target(path, force, err));
-    size_t bytes = strlen(path) + 48;
+    HONE_TRY(hone__out_check(path, flags, err));
     hone__out_file *file = hone__alloc(sizeof *file);
     if (file == NULL)
         return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
     file->fd = -1;
-    file->force = force;
+    file->flags = flags;
     file->path = hone__strdup(path);
-    file->temporary = hone__alloc(bytes);
-    hone_status status = HONE_OK;
-    if (file->path == NULL || file->temporary == NULL) {
-        status = hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
-    } else {
-        (void)snprintf(file->temporary, bytes, "%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
-        (void)unlink(file->temporary);
-        file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
-        if (file->fd < 0)
-            status = fail(err, "create", path);
-    }
+    hone_status status = file->path == NULL ? hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path)
+                                            : hone__temporary_beside(path, "tmp", mode, &file->temporary, &file->fd, err);
     if (status != HONE_OK) {
         release(file);
         return status;
     }
     *out = file;
     return HONE_OK;
+}
+
+const char *hone__out_path(const hone__out_file *file) {
+    return file->path;
 }
 
 static hone_status write_all(hone__out_file *file, const char *bytes, size_t count, hone_error *err) {
@@ -109,10 +121,16 @@ hone_status hone__out_write(hone__out_file *file, const void *bytes, size_t coun
     return HONE_OK;
 }
 
+hone_status hone__out_rewrite(hone__out_file *file, const void *bytes, size_t count, hone_error *err) {
+    HONE_TRY(flush(file, err));
+    errno = EIO;
+    return pwrite(file->fd, bytes, count, 0) == (ssize_t)count ? HONE_OK : fail(err, "write", file->path);
+}
+
 /* Filesystems that cannot refuse to replace while renaming can still refuse to link; the last look leaves a gap of microseconds on those that
  * can do neither. */
 static hone_status give_name(hone__out_file *file, hone_error *err) {
-    if (file->force)
+    if ((file->flags & HONE_OUT_FORCE) != 0)
         return rename(file->temporary, file->path) == 0 ? HONE_OK : fail(err, "rename to", file->path);
     if (renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path, RENAME_NOREPLACE) == 0)
         return HONE_OK;
@@ -124,23 +142,14 @@ static hone_status give_name(hone__out_file *file, hone_error *err) {
     }
     if (errno == EEXIST)
         return exists(err, file->path);
-    HONE_TRY(check_target(file->path, false, err));
+    HONE_TRY(hone__out_check(file->path, 0, err));
     return rename(file->temporary, file->path) == 0 ? HONE_OK : fail(err, "rename to", file->path);
-}
-
-static void sync_folder(const char *path) {
-    char *folder = hone__path_dir(path);
-    int fd = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
-    hone__free(folder);
 }
 
 hone_status hone__out_finish(hone__out_file *file, hone_error *err) {
     hone_status status = flush(file, err);
-    if (status == HONE_OK && fsync(file->fd) != 0)
+    bool sync = (file->flags & HONE_OUT_NO_SYNC) == 0;
+    if (status == HONE_OK && sync && fsync(file->fd) != 0)
         status = fail(err, "sync", file->path);
     int fd = file->fd;
     file->fd = -1;
@@ -148,10 +157,10 @@ hone_status hone__out_finish(hone__out_file *file, hone_error *err) {
         status = fail(err, "close", file->path);
     if (status == HONE_OK)
         status = give_name(file, err);
-    if (status == HONE_OK)
-        sync_folder(file->path);
-    else
+    if (status != HONE_OK)
         (void)unlink(file->temporary);
+    else if (sync)
+        hone__folder_sync(file->path);
     release(file);
     return status;
 }

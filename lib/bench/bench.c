@@ -167,6 +167,7 @@ hone_status hone__bench_control(hone__bench *bench, const char *op, const char *
     cJSON_Delete(bench->control_reply);
     bench->control_reply = NULL;
     hone_status status = send_request(bench, op, body, &bench->control_request);
+    bench->control_limit_s = limit_s;
     bench->control_deadline_ns = deadline_in(limit_s);
     return status;
 }
@@ -306,10 +307,23 @@ static void fault_jobs(hone__job **list, uint32_t count, uint32_t in_flight, hon
     }
 }
 
+/* The evaluator's command line, as far as it fits, for messages. */
+static void command_text(const hone__bench *bench, char *text, size_t bytes) {
+    char words[512] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; bench->command[i] != NULL && at < sizeof words; i++) {
+        int put = snprintf(words + at, sizeof words - at, "%s%s", i == 0 ? "" : " ", bench->command[i]);
+        at += put > 0 ? (size_t)put : 0;
+    }
+    hone__text_clean_line(text, bytes, words);
+}
+
 void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *what) {
     char reason[HONE_LIMIT_REASON_BYTES];
     char tail[256];
+    char command[100];
     uint32_t in_flight = hone__bench_in_flight(bench);
+    command_text(bench, command, sizeof command);
     if (bench->channel.tail != NULL)
         hone__channel_drain_stderr(&bench->channel);
     hone__channel_tail(&bench->channel, tail, sizeof tail);
@@ -330,10 +344,10 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
     uint32_t allowed = bench->ever_result ? HONE_BENCH_RESTARTS_MAX : HONE_BENCH_RESTARTS_NEW;
     bench->phase = ++bench->restarts > allowed ? HONE_PHASE_DEAD : HONE_PHASE_DOWN;
     if (bench->phase == HONE_PHASE_DEAD)
-        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s failed %u times in a row; the last time: %.300s",
-                         bench->command[0], bench->restarts, reason);
+        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "the evaluator %s failed %u times in a row; the last time: %.280s",
+                         command, bench->restarts, reason);
     else
-        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s: %.400s", bench->command[0], reason);
+        (void)hone__fail(&bench->failure, HONE_E_EVALUATOR, "bench", "%s: %.380s", command, reason);
 }
 
 static void fault_ended(hone__bench *bench) {
@@ -502,7 +516,7 @@ static void enforce_deadlines(hone__bench *bench) {
     char what[128];
     if (bench->control_request != 0 && now > bench->control_deadline_ns) {
         const char *op = bench->phase == HONE_PHASE_GREETING ? "hello" : bench->phase == HONE_PHASE_PREPARING ? "prepare" : "compare";
-        (void)snprintf(what, sizeof what, "the evaluator did not answer %s in time", op);
+        (void)snprintf(what, sizeof what, "the evaluator did not answer %s within %.0f s", op, bench->control_limit_s);
         hone__bench_fault(bench, HONE_OUTCOME_TIMEOUT, what);
         return;
     }
@@ -575,7 +589,12 @@ hone_status hone__bench_pump(hone__bench *bench, uint32_t timeout_ms, hone_error
     return HONE_OK;
 }
 
-hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_error *err) {
+void hone__bench_interrupt(hone__bench *bench, const char *why) {
+    if (bench->phase != HONE_PHASE_DEAD && bench->phase != HONE_PHASE_DOWN && hone__bench_in_flight(bench) > 0)
+        hone__bench_fault(bench, HONE_OUTCOME_TIMEOUT, why);
+}
+
+hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, int (*tick)(void *user), void *user, hone_error *err) {
     if (bench->queue_count > 0)
         return hone__fail(err, HONE_E_STATE, "bench", "prepare while configs are queued; take or cancel them first");
     while (hone__bench_in_flight(bench) > 0 && bench->phase != HONE_PHASE_DEAD)
@@ -594,7 +613,9 @@ hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_e
     bench->control_reply = NULL;
     uint32_t before = bench->restarts;
     while (bench->phase != HONE_PHASE_READY) {
-        HONE_TRY(hone__bench_pump(bench, 1000, err));
+        if (tick != NULL && tick(user) != 0)
+            return hone__fail(err, HONE_E_CANCELLED, "bench", "given up while the problem was prepared");
+        HONE_TRY(hone__bench_pump(bench, 200, err));
         bool died = bench->phase == HONE_PHASE_DOWN && bench->restarts > before;
         if (died || (bench->phase == HONE_PHASE_IDLE && bench->control_reply != NULL)) {
             if (err != NULL)

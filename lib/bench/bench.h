@@ -28,8 +28,9 @@ const cJSON *hone__bench_hello(const hone__bench *bench);
 /* How many configs are worth having in flight (parallel compiles + 1). */
 uint32_t hone__bench_parallel(const hone__bench *bench);
 /* The problem that all further configs are for; kept, and sent again when the evaluator has to be restarted.
- * Errors: HONE_E_SPEC (the reference does not compile or run: message holds the compiler's first lines), HONE_E_EVALUATOR. */
-hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, hone_error *err);
+ * Blocks; `tick` (may be NULL) is polled about every 200 ms and gives up by non-zero.
+ * Errors: HONE_E_SPEC (the reference does not compile or run: message holds the compiler's first lines), HONE_E_EVALUATOR, HONE_E_CANCELLED. */
+hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, int (*tick)(void *user), void *user, hone_error *err);
 /* Queue one config: `compile` as hone__kernel_compile_json makes it (copied).  Tickets are the caller's, unique. */
 hone_status hone__bench_submit(hone__bench *bench, uint64_t ticket, const cJSON *compile, hone_error *err);
 /* The next result in order of submission.  HONE_E_TIMEOUT: none within timeout_ms (poll again); HONE_E_NOTFOUND: nothing is queued;
@@ -39,6 +40,8 @@ hone_status hone__bench_next(hone__bench *bench, uint32_t timeout_ms, uint64_t *
 void hone__bench_set_incumbent(hone__bench *bench, double ns);
 /* Drop what is queued and not started. */
 void hone__bench_cancel(hone__bench *bench);
+/* Give up what the evaluator is working on, as a timeout for the reason `why`.  It is killed, and started again when it is next needed. */
+void hone__bench_interrupt(hone__bench *bench, const char *why);
 
 /* ---- finalists ---- */
 typedef struct hone__finalist {

@@ -90,6 +90,7 @@ struct hone__bench {
     uint64_t next_request;
     uint64_t control_request;    /* hello, prepare or compare in flight */
     uint64_t control_deadline_ns;
+    double control_limit_s;
     cJSON *control_reply;        /* of a compare, or of a failed hello or prepare */
     uint32_t restarts;           /* in a row */
     hone_error failure;          /* why it is dead, or why the last start failed */

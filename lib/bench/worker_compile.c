@@ -49,7 +49,7 @@ hone_status hone__source_write(const hone__worker *worker, const char *file, con
     if (status != HONE_OK)
         (void)hone__fail(err, status, "worker", "the source is too long");
     else
-        status = hone__file_write(path, text.data, text.length, 0600, err);
+        status = hone__file_write_lightly(path, text.data, text.length, 0600, err);
     hone__buf_free(&text);
     return status;
 }

@@ -68,16 +68,6 @@ static hone_status write_copy(compact_call *call) {
     return HONE_OK;
 }
 
-static void sync_folder(const char *path) {
-    char *folder = hone__path_dir(path);
-    int fd = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
-    hone__free(folder);
-}
-
 /* Steps 1 to 5 above. */
 static hone_status take_place(compact_call *call) {
     hone__store *store = call->store;
@@ -90,7 +80,7 @@ static hone_status take_place(compact_call *call) {
         return status;
     }
     (void)unlink(store->lock_path);
-    sync_folder(store->path);
+    hone__folder_sync(store->path);
     hone__free(call->path);
     call->path = NULL;
     /* Should this fail, the next writer finds number 0 in the side file and does the same. */

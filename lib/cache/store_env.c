@@ -230,17 +230,6 @@ static hone_status put_format(hone__store *store, MDB_txn *txn, int *rc) {
     return status;
 }
 
-/* LMDB syncs the file and not its name: without this a power failure may take the whole new cache, whatever was acknowledged. */
-static void sync_folder(const hone__store *store) {
-    char *dir = hone__path_dir(store->path);
-    int fd = dir == NULL ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd); /* not every filesystem can; then there is nothing better to do */
-        (void)close(fd);
-    }
-    hone__free(dir);
-}
-
 static attempt make_tables(opening *o) {
     hone__store *store = o->store;
     MDB_txn *txn;
@@ -274,7 +263,7 @@ static attempt make_tables(opening *o) {
     if (rc != 0)
         return judge_mdb(o, rc, "write");
     if (fresh)
-        sync_folder(store);
+        hone__folder_sync(store->path); /* LMDB syncs the file and not its name: a power failure could take the whole new cache */
     return ATTEMPT_DONE;
 }
 

@@ -84,7 +84,7 @@ static hone_status run(dumping *d, const char *path, const char *out_path) {
     HONE_TRY(hone__stream_open(&d->stream, path, d->work.options.pack, d->err));
     d->work.total = d->stream.total;
     if (out_path != NULL)
-        HONE_TRY(hone__out_open(&d->file, out_path, d->work.options.force != 0, 0666, d->err));
+        HONE_TRY(hone__out_open(&d->file, out_path, d->work.options.force != 0 ? HONE_OUT_FORCE : 0, 0666, d->err));
     HONE_TRY(dump_all(d));
     hone__out_file *file = d->file;
     d->file = NULL;

@@ -130,7 +130,7 @@ hone_status hone_embed(const char *pack_path, const char *out_path, const hone_e
     e.fd = open(pack_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (e.fd < 0)
         return fail_read(&e);
-    hone_status status = hone__out_open(&e.out, out_path, o.force != 0, 0666, err);
+    hone_status status = hone__out_open(&e.out, out_path, o.force != 0 ? HONE_OUT_FORCE : 0, 0666, err);
     if (status == HONE_OK)
         status = object ? hone__embed_object(&e) : write_header(&e);
     (void)close(e.fd);

@@ -249,6 +249,14 @@ static hone_status take_answer(hone__llm *llm, const hone__http_result *result, 
     return hone__provider_parse(api, result->body, result->bytes, reply, err);
 }
 
+/* A budget of tokens must hold with servers that count none, too: four bytes of text are about a token. */
+static void estimate_tokens(const hone__llm *llm, hone__llm_reply *reply) {
+    char *request = hone__llm_request_json(&llm->request);
+    reply->tokens_in = request == NULL ? 0 : (strlen(request) + 3) / 4;
+    reply->tokens_out = (strlen(reply->text) + 3) / 4;
+    hone__free(request);
+}
+
 static hone_status poll_http(hone__llm *llm, uint32_t timeout_ms, hone__llm_reply *reply, hone_error *err) {
     hone__http_result result;
     hone_status status = hone__http_poll(llm->http, timeout_ms, &result, err);
@@ -256,6 +264,8 @@ static hone_status poll_http(hone__llm *llm, uint32_t timeout_ms, hone__llm_repl
         status = take_answer(llm, &result, reply, err);
     else if (status != HONE_E_TIMEOUT)
         llm->tries += hone__http_tries(llm->http);
+    if (status == HONE_OK && reply->tokens_in == 0 && reply->tokens_out == 0)
+        estimate_tokens(llm, reply);
     reply->tries = llm->tries;
     reply->tokens_in += llm->tokens_in;
     reply->tokens_out += llm->tokens_out;

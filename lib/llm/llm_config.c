@@ -228,7 +228,8 @@ static hone_status find_tls_files(hone__llm_config *config, hone_error *err) {
         return hone__fail(err, HONE_E_ARG, "llm", "HONE_LLM_CLIENT_KEY is set without HONE_LLM_CLIENT_CERT");
     if (cert != NULL) {
         /* Alone, the certificate's file holds the key as well. */
-        HONE_TRY(check_file(cert, "HONE_LLM_CLIENT_CERT", key == NULL, err));
+        HONE_TRY(check_file(cert, key == NULL ? "HONE_LLM_CLIENT_CERT, which holds the key too as HONE_LLM_CLIENT_KEY is not set," : "HONE_LLM_CLIENT_CERT",
+                            key == NULL, err));
         HONE_TRY(copy(&config->client_cert, cert, err));
         if (key != NULL)
             HONE_TRY(check_file(key, "HONE_LLM_CLIENT_KEY", true, err));

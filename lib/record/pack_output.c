@@ -1,15 +1,10 @@
 /* pack_output.c: the bytes of a pack on their way out: sections in pieces that are hashed and written, tables that wait in a spool until their
- * turn comes, and a file that appears whole or not at all. */
-#define _GNU_SOURCE
+ * turn comes. */
 #include "pack_output.h"
 #include "alloc.h"
-#include "file.h"
 #include "status.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SPOOL_MEMORY_BYTES = 1 << 20 };
@@ -19,71 +14,28 @@ static hone_status fail_errno(hone_error *err, const char *verb, const char *pat
     return hone__fail_os(err, hone__status_of_errno(code), "pack", code, "cannot %s %s: %s", verb, path, strerror(code));
 }
 
-static hone_status write_all(int fd, const void *bytes, size_t count, const char *path, hone_error *err) {
-    for (size_t done = 0; done < count;) {
-        ssize_t put = write(fd, (const char *)bytes + done, count - done);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return fail_errno(err, "write", path);
-        done += (size_t)put;
-    }
-    return HONE_OK;
-}
-
-/* A new file beside `path`; the caller frees the name. */
-static hone_status make_temporary(const char *path, const char *suffix, char **name, int *fd, hone_error *err) {
-    static _Atomic unsigned serial;
-    size_t bytes = strlen(path) + 64;
-    *name = hone__alloc(bytes);
-    if (*name == NULL)
-        return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to write %s", path);
-    (void)snprintf(*name, bytes, "%s.%s-%ld-%u", path, suffix, (long)getpid(), atomic_fetch_add(&serial, 1u));
-    (void)unlink(*name); /* of a process of this number that died */
-    *fd = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (*fd < 0) {
-        hone_status status = fail_errno(err, "create", *name);
-        hone__free(*name);
-        *name = NULL;
-        return status;
-    }
-    return HONE_OK;
-}
-
 /* ---- the file ---- */
 
-static hone_status check_target(const char *path, bool force, hone_error *err) {
-    struct stat info;
-    if (lstat(path, &info) != 0)
-        return HONE_OK; /* what else is wrong shows when it is written */
-    if (!force)
-        return hone__fail_os(err, HONE_E_EXISTS, "pack", EEXIST, "%s exists and is not overwritten without force", path);
-    if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
-        return hone__fail(err, HONE_E_EXISTS, "pack", "%s is not a regular file and is not replaced", path);
-    return HONE_OK;
-}
-
 hone_status hone__output_open(hone__output *out, const char *path, const hone__pack_writer_options *options, hone_error *err) {
-    *out = (hone__output){.fd = -1, .discard = options->discard, .force = options->force, .no_sync = options->no_sync};
+    *out = (hone__output){.discard = options->discard};
     out->file_bytes = PACK_HEADER_BYTES;
     hone__buf_init(&out->memory, SIZE_MAX / 8);
     out->piece = hone__alloc(PACK_PIECE_BYTES);
     if (out->piece == NULL)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to write a pack");
     uint8_t header[PACK_HEADER_BYTES] = {0};
-    if (path != NULL)
-        HONE_TRY(check_target(path, out->force, err));
+    unsigned flags = (options->force ? HONE_OUT_FORCE : 0u) | (options->no_sync ? HONE_OUT_NO_SYNC : 0u);
+    if (path != NULL && out->discard)
+        return hone__out_check(path, flags, err);
     if (out->discard)
         return HONE_OK;
     if (path == NULL) {
         hone__buf_bytes(&out->memory, header, sizeof header);
         return out->memory.status;
     }
-    out->path = hone__strdup(path);
-    if (out->path == NULL)
-        return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to write %s", path);
-    HONE_TRY(make_temporary(path, "tmp", &out->temporary, &out->fd, err));
-    return write_all(out->fd, header, sizeof header, out->temporary, err);
+    HONE_TRY(hone__out_open(&out->file, path, flags, 0666, err));
+    out->path = hone__out_path(out->file);
+    return hone__out_write(out->file, header, sizeof header, err);
 }
 
 void hone__output_section(hone__output *out, unsigned section) {
@@ -98,8 +50,8 @@ static hone_status put_piece(hone__output *out, hone_error *err) {
     out->piece_bytes = 0;
     if (out->discard)
         return HONE_OK;
-    if (out->fd >= 0)
-        return write_all(out->fd, out->piece, count, out->temporary, err);
+    if (out->file != NULL)
+        return hone__out_write(out->file, out->piece, count, err);
     hone__buf_bytes(&out->memory, out->piece, count);
     return out->memory.status == HONE_OK ? HONE_OK : hone__fail(err, out->memory.status, "pack", "no memory for a pack");
 }
@@ -127,67 +79,41 @@ hone_status hone__output_end(hone__output *out, uint64_t *bytes, uint64_t *check
     return HONE_OK;
 }
 
-/* Under its name without ever replacing another file: link() fails where rename() would overwrite. */
-static hone_status appear(hone__output *out, hone_error *err) {
-    if (out->force)
-        return rename(out->temporary, out->path) == 0 ? HONE_OK : fail_errno(err, "rename a finished pack to", out->path);
-    if (renameat2(AT_FDCWD, out->temporary, AT_FDCWD, out->path, RENAME_NOREPLACE) == 0)
-        return HONE_OK;
-    if ((errno == EINVAL || errno == ENOSYS) && link(out->temporary, out->path) == 0) {
-        (void)unlink(out->temporary);
-        return HONE_OK;
-    }
-    return fail_errno(err, "give a finished pack its name", out->path);
-}
-
-static void sync_folder(const char *path) {
-    char *folder = hone__path_dir(path);
-    int fd = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd); /* some filesystems cannot; the file itself is safe */
-        (void)close(fd);
-    }
-    hone__free(folder);
-}
-
 hone_status hone__output_finish(hone__output *out, const uint8_t header[PACK_HEADER_BYTES], hone_error *err) {
     if (out->discard)
         return HONE_OK;
-    if (out->fd < 0) {
+    if (out->file == NULL) {
         memcpy(out->memory.data, header, PACK_HEADER_BYTES);
         return HONE_OK;
     }
-    if (pwrite(out->fd, header, PACK_HEADER_BYTES, 0) != PACK_HEADER_BYTES)
-        return fail_errno(err, "write", out->temporary);
-    if (!out->no_sync && fsync(out->fd) != 0)
-        return fail_errno(err, "sync", out->temporary);
-    int fd = out->fd;
-    out->fd = -1;
-    if (close(fd) != 0)
-        return fail_errno(err, "close", out->temporary);
-    HONE_TRY(appear(out, err));
-    hone__free(out->temporary);
-    out->temporary = NULL;
-    if (!out->no_sync)
-        sync_folder(out->path);
-    return HONE_OK;
+    HONE_TRY(hone__out_rewrite(out->file, header, PACK_HEADER_BYTES, err));
+    hone__out_file *file = out->file;
+    out->file = NULL;
+    return hone__out_finish(file, err);
 }
 
 void hone__output_close(hone__output *out) {
-    if (out->fd >= 0)
-        (void)close(out->fd);
-    if (out->temporary != NULL)
-        (void)unlink(out->temporary);
-    out->fd = -1;
-    hone__free(out->temporary);
-    hone__free(out->path);
+    hone__out_abort(out->file);
     hone__free(out->piece);
     hone__buf_free(&out->memory);
-    out->temporary = out->path = NULL;
+    out->file = NULL;
     out->piece = NULL;
 }
 
 /* ---- tables ---- */
+
+/* The spool is ours alone; `beside` names it in messages. */
+static hone_status spool_bytes(int fd, const void *bytes, size_t count, const char *beside, hone_error *err) {
+    for (size_t done = 0; done < count;) {
+        ssize_t put = write(fd, (const char *)bytes + done, count - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return fail_errno(err, "write the spool of", beside);
+        done += (size_t)put;
+    }
+    return HONE_OK;
+}
 
 void hone__table_begin(hone__table_writer *table, unsigned section, bool discard) {
     memset(table, 0, sizeof *table);
@@ -201,14 +127,14 @@ void hone__table_begin(hone__table_writer *table, unsigned section, bool discard
 static hone_status spool(hone__table_writer *table, const char *beside, hone_error *err) {
     if (table->fd < 0 && beside != NULL && table->memory.length >= SPOOL_MEMORY_BYTES) {
         char *name;
-        HONE_TRY(make_temporary(beside, "spool", &name, &table->fd, err));
+        HONE_TRY(hone__temporary_beside(beside, "spool", 0600, &name, &table->fd, err));
         (void)unlink(name);
         hone__free(name);
-        HONE_TRY(write_all(table->fd, table->memory.data, table->memory.length, beside, err));
+        HONE_TRY(spool_bytes(table->fd, table->memory.data, table->memory.length, beside, err));
         hone__buf_free(&table->memory);
     }
     if (table->fd >= 0)
-        return write_all(table->fd, table->block, PACK_BLOCK_BYTES, beside, err);
+        return spool_bytes(table->fd, table->block, PACK_BLOCK_BYTES, beside, err);
     table->memory.max = SIZE_MAX / 8;
     hone__buf_bytes(&table->memory, table->block, PACK_BLOCK_BYTES);
     return table->memory.status == HONE_OK ? HONE_OK : hone__fail(err, table->memory.status, "pack", "no memory for a pack's table");

@@ -2,15 +2,16 @@
 #ifndef HONE_PACK_OUTPUT_H
 #define HONE_PACK_OUTPUT_H
 
+#include "out_file.h"
 #include "pack_format.h"
 
 enum { PACK_PIECE_BYTES = 65536 };
 
 /* ---- the file, or memory, or nothing (pack_output.c) ---- */
 typedef struct hone__output {
-    char *path, *temporary;       /* NULL: memory */
-    int fd;
-    bool discard, force, no_sync;
+    const char *path;             /* the file's; NULL: memory */
+    hone__out_file *file;
+    bool discard;
     hone__buf memory;
     uint8_t *piece;               /* of the section being written */
     size_t piece_bytes;

@@ -270,7 +270,7 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
     talk->best_then = best_ns(strategy);
     talk->empty = fresh > 0 ? 0 : talk->empty + 1;
     if (talk->empty >= EMPTY_ROUNDS)
-        end_rounds(strategy, "the model had no new valid config in two rounds");
+        end_rounds(strategy, "stagnation: the model had no new valid config in two rounds");
 }
 
 static hone_status llm_open(hone__strategy *strategy, hone_error *err) {

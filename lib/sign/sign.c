@@ -116,14 +116,6 @@ static EVP_PKEY *secret_key(const uint8_t seed[HONE_SIGN_KEY_BYTES], uint8_t pub
     return NULL;
 }
 
-/* A new file that never replaces another, appears whole, and is readable as `mode` says. */
-static hone_status write_new(const char *path, const char *text, unsigned mode, hone_error *err) {
-    struct stat info;
-    if (lstat(path, &info) == 0)
-        return hone__fail_os(err, HONE_E_EXISTS, "sign", EEXIST, "%s exists and is not overwritten", path);
-    return hone__file_write(path, text, strlen(text), mode, err);
-}
-
 hone_status hone_key_generate(const char *secret_path, const char *public_path, const char *comment, hone_error *err) {
     if (secret_path == NULL || public_path == NULL)
         return hone__fail(err, HONE_E_ARG, "sign", "hone_key_generate: paths must be given");
@@ -144,14 +136,14 @@ hone_status hone_key_generate(const char *secret_path, const char *public_path, 
     EVP_PKEY_free(key);
     hone__sign_hex(hex, seed, sizeof seed);
     (void)snprintf(text, sizeof text, "hone-secret-key 1 ed25519 %s\n", hex);
-    hone_status status = write_new(secret_path, text, 0600, err);
+    hone_status status = hone__file_create(secret_path, text, strlen(text), 0600, err);
     OPENSSL_cleanse(seed, sizeof seed);
     OPENSSL_cleanse(hex, sizeof hex);
     OPENSSL_cleanse(text, sizeof text);
     if (status == HONE_OK) {
         hone__sign_hex(hex, public_key, sizeof public_key);
         (void)snprintf(text, sizeof text, "hone-public-key 1 ed25519 %s%s%s\n", hex, comment_bytes > 0 ? " " : "", comment_bytes > 0 ? comment : "");
-        status = write_new(public_path, text, 0644, err);
+        status = hone__file_create(public_path, text, strlen(text), 0644, err);
         if (status != HONE_OK)
             (void)unlink(secret_path); /* half a pair helps nobody */
     }
@@ -199,7 +191,7 @@ static hone_status write_signature(const char *path, const uint8_t public_key[HO
     hone__sign_hex(id_hex, id, sizeof id);
     hone__sign_hex(hex, signature, HONE_SIGN_SIGNATURE_BYTES);
     (void)snprintf(text, sizeof text, "hone-signature 1 ed25519 %s %s\n", id_hex, hex);
-    return force != 0 ? hone__file_write(path, text, strlen(text), 0644, err) : write_new(path, text, 0644, err);
+    return (force != 0 ? hone__file_write : hone__file_create)(path, text, strlen(text), 0644, err);
 }
 
 hone_status hone_sign(const char *path, const char *secret_path, const char *signature_path, int force, hone_error *err) {

@@ -9,10 +9,23 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FINALISTS = 5, CLAIM_LEASE_S = 120, CLAIM_RENEW_S = 30, QUICK_TRIALS = 100, THOROUGH_TRIALS = 500, RESULT_TRIES = 40 };
+enum {
+    FINALISTS = 5,
+    OVERDUE_S = 10,
+    CLAIM_LEASE_S = 120,
+    CLAIM_RENEW_S = 30,
+    QUICK_TRIALS = 100,
+    THOROUGH_TRIALS = 500,
+    RESULT_TRIES = 40
+};
 
 double hone__tuning_elapsed(const hone__tuning *tuning) {
     return tuning->earlier_s + (double)(hone__clock_ns() - tuning->started_ns) * 1e-9;
+}
+
+bool hone__tuning_overdue(const hone__tuning *tuning) {
+    double own_s = (double)(hone__clock_ns() - tuning->started_ns) * 1e-9;
+    return tuning->options.time_max_s > 0 && own_s > fmax(0, tuning->options.time_max_s - tuning->earlier_s) + OVERDUE_S;
 }
 
 bool hone__tuning_tick(hone__tuning *tuning, const char *event) {
@@ -107,6 +120,8 @@ static hone_status drain(hone__tuning *tuning, hone_error *err) {
             return status;
         if (hone__tuning_tick(tuning, NULL))
             return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
+        if (hone__tuning_overdue(tuning))
+            hone__bench_interrupt(tuning->bench, "given up, because the time for the tuning is over");
     }
 }
 
@@ -207,7 +222,7 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
             return status;
         if (status == HONE_OK && set->count > 1) {
             bool failed = strike(tuning, set);
-            if (!failed && (again == FINALISTS || !hidden(tuning, set)))
+            if (!failed && (again == FINALISTS || hone__tuning_overdue(tuning) || !hidden(tuning, set)))
                 return HONE_OK;
             pick(tuning, set);
             if (again < FINALISTS)
@@ -350,7 +365,8 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
             most = outcome;
     }
     if (tuning->trials == 0)
-        return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s)", tuning->stop);
+        return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s); give it more time, or see why the default "
+                          "config takes so long", tuning->stop);
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
     hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),

@@ -47,6 +47,8 @@ static const char *budget_spent(hone__tuning *tuning) {
     /* One config, the default, is measured however short the time is: an answer needs something to stand on. */
     if (options->time_max_s > 0 && tuning->trials > 0 && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
         return "time: the budget is used up";
+    if (tuning->trials == 0 && hone__tuning_overdue(tuning))
+        return "time: the first config has no result yet";
     if (at_the_limit(tuning) && !tuning->limit_verified) {
         tuning->limit_verified = true;
         hone__tuning_verify_peaks(tuning);
@@ -177,11 +179,18 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
     return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);
 }
 
+static int prepare_tick(void *user) {
+    return hone__tuning_tick(user, NULL) || hone__tuning_overdue(user);
+}
+
 static hone_status prepare_bench(hone__tuning *tuning, hone_error *err) {
     cJSON *body = NULL;
     HONE_TRY(hone__kernel_prepare_json(tuning->kernel, tuning->sizes, tuning->options.seed, &body, err));
-    hone_status status = hone__bench_prepare(tuning->bench, body, err);
+    hone_status status = hone__bench_prepare(tuning->bench, body, prepare_tick, tuning, err);
     cJSON_Delete(body);
+    if (status == HONE_E_CANCELLED && hone__tuning_overdue(tuning))
+        status = hone__fail(err, HONE_E_TIMEOUT, "tune", "inputs and reference were not ready within the %.3g s for the tuning; give it more time, "
+                            "or a faster reference", tuning->options.time_max_s);
     return status;
 }
 

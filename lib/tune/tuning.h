@@ -102,5 +102,7 @@ hone_status hone__result_json(char **json, const hone__entry *entry, const hone_
                               hone_error *err);
 /* Progress; true when the caller wants to cancel.  Also keeps the claim alive. */
 bool hone__tuning_tick(hone__tuning *tuning, const char *event);
+/* The time budget ended a while ago: what is still in hand hangs, and is given up. */
+bool hone__tuning_overdue(const hone__tuning *tuning);
 
 #endif

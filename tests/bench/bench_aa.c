@@ -160,7 +160,7 @@ static void synthetic(uint32_t n, unsigned long seed, double difference, uint32_
     hone_error err = {0};
     must(hone__bench_open(&bench, &options, &err), &err);
     cJSON *body = parse("{}");
-    must(hone__bench_prepare(bench, body, &err), &err);
+    must(hone__bench_prepare(bench, body, NULL, NULL, &err), &err);
     cJSON_Delete(body);
     for (uint32_t i = 0; i < configs; i++)
         measure(bench, i, "{}");
@@ -204,7 +204,7 @@ static void real(uint32_t n, double budget_ms, int size, uint32_t configs) {
     uint64_t ticket = 0;
     while (count.n < n) {
         cJSON *body = real_problem(size);
-        must(hone__bench_prepare(bench, body, &err), &err); /* new memory each time */
+        must(hone__bench_prepare(bench, body, NULL, NULL, &err), &err); /* new memory each time */
         cJSON_Delete(body);
         uint64_t first = ticket;
         for (uint32_t i = 0; i < configs; i++) {

@@ -179,6 +179,29 @@ class InterruptTest(CommandTest):
         self.assertGreaterEqual(result["resumed"], 6)
         self.assertGreaterEqual(result["trials"], result["resumed"])
 
+    def tune_what_never_gets_ready(self, *words):
+        """An evaluator that greets and then never answers prepare, as a reference that hangs would make it."""
+        evaluator = self.write("mute.py", 'import sys, time\nsys.stdin.readline()\n'
+                               'print(\'{"id":1,"ok":true,"protocol":1,"device":{"kind":"mute","identity":{"a":1}}}\', flush=True)\n'
+                               'sys.stdin.readline()\ntime.sleep(600)\n')
+        return self.start("--evaluator", f"python3 {evaluator}", *words)
+
+    def test_ctrl_c_while_the_reference_hangs(self):
+        process = self.tune_what_never_gets_ready()
+        for line in process.stderr:
+            if "preparing" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20 * PATIENCE)
+        self.assertEqual(process.returncode, 4, err)
+        self.assertIn("Interrupted", err)
+
+    def test_a_reference_that_hangs_does_not_outlast_the_budget(self):
+        process = self.tune_what_never_gets_ready("--max-time", "0.5")
+        _, err = process.communicate(timeout=60 * PATIENCE)  # without a budget it would be minutes
+        self.assertEqual(process.returncode, 4, err)
+        self.assertIn("not ready within the 0.5 s", err)
+
     def test_ctrl_c_and_resume(self):
         self.interrupt(signal.SIGINT)
 

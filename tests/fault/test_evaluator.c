@@ -164,7 +164,7 @@ static hone_status open_evil(hone__bench **bench, const char *mode, const char *
 static void prepare(hone__bench *bench) {
     hone_error err = {0};
     cJSON *body = parse("{\"kernel\":{\"name\":\"k\"}}");
-    if (hone__bench_prepare(bench, body, &err) != HONE_OK)
+    if (hone__bench_prepare(bench, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
 }
@@ -305,7 +305,7 @@ static void test_client__failing_prepare_is_told(void **state) {
         hone__bench *bench = NULL;
         assert_int_equal(open_evil(&bench, modes[i], "prepare", "0", 10.0, &err), HONE_OK);
         cJSON *body = parse("{\"kernel\":{\"name\":\"k\"}}");
-        assert_int_equal(hone__bench_prepare(bench, body, &err), HONE_E_EVALUATOR);
+        assert_int_equal(hone__bench_prepare(bench, body, NULL, NULL, &err), HONE_E_EVALUATOR);
         printf("%s\n", err.message);
         cJSON_Delete(body);
         hone__bench_close(bench);

@@ -396,6 +396,16 @@ class Cases:
             t.assertEqual([line["status"] for line in lines], ["OK", "OK", "E_LIMIT"])
             t.assertEqual(len(server.requests), 2)
 
+    def case_tokens_that_no_server_counts(self, t):
+        body = chat("x" * 400)
+        del body["usage"]
+        with Server(lambda conn, *_: respond(conn, body)) as server:
+            settings = {"HONE_LLM_PROVIDER": "chat", "HONE_LLM_MODEL": "m", "HONE_LLM_API_BASE": server.url()}
+            lines = probe(settings, "--tokens", "200", "--repeat", "3")
+            t.assertEqual([line["status"] for line in lines], ["OK", "OK", "E_LIMIT"])
+            t.assertEqual(lines[0]["tokens_out"], 100)
+            t.assertGreater(lines[0]["tokens_in"], 0)
+
     def case_tokens_of_refused_requests_count(self, t):
         body = {"error": {"message": "ran out"}, "usage": {"prompt_tokens": 60, "completion_tokens": 41}, "choices": []}
         with Server(lambda conn, *_: respond(conn, body, "422 Cut")) as server:

@@ -82,7 +82,9 @@ template <int ROWS, int HEIGHT, int WIDTH> DEVICE void fetch_part(word to, const
 
 DEVICE void fetch_by_threads(const half_bits *a, const half_bits *b)
 {
-    constexpr int BEHIND = STAGES > 2 ? STAGES - 2 : 1; /* stages under way before one is said to be full */
+    /* Stages under way before one is said to be full.  The multiplying warpgroups keep IN_FLIGHT stages until the next one is full, so one more under
+     * way here and each would wait for the other. */
+    constexpr int BEHIND = STAGES - 1 - IN_FLIGHT;
     ring at, ready;
     int asked = 0;
     for (int tile = blockIdx.x; tile < TILES; tile += gridDim.x) {

@@ -46,7 +46,7 @@ static const char source[] =
     "    if (CASE == 8) y[n + zero] = 1;\n"
     "    if (CASE == 9) y[n + 100000] = 1;\n"
     "    if (CASE == 10) ((float *)x)[3] = 1;\n"
-    "    if (CASE == 11) for (;;) { keep = malloc(1 << 24); memset(keep, 1, 1 << 24); }\n"
+    "    if (CASE == 11) for (;;) { keep = malloc(1 << 24); memset(keep, 1, 1); }\n"
     "    if (CASE == 12) for (int i = 0; i < 100000; i++) if (fork() < 0) break;\n"
     "    if (CASE == 13) for (int i = 0; i < 100; i++) { static char b[1 << 20]; memset(b, 'x', sizeof b); if (write(2, b, sizeof b) < 0) break; }\n"
     "    if (CASE == 14) { volatile char c[2] = {0, 0}; deep(c); }\n"
@@ -107,7 +107,7 @@ static int set_up(void **state) {
     hone_error err = {0};
     bench = open_bench();
     cJSON *body = prepare_body(source, "{\"entry\":\"reference\"}");
-    if (hone__bench_prepare(bench, body, &err) != HONE_OK)
+    if (hone__bench_prepare(bench, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     return 0;
@@ -327,13 +327,13 @@ static void expect_prepare_error(const char *text, const char *reference, const 
     hone_error err = {0};
     hone__bench *other = open_bench();
     cJSON *body = prepare_body(text, reference);
-    assert_int_equal(hone__bench_prepare(other, body, &err), HONE_E_SPEC);
+    assert_int_equal(hone__bench_prepare(other, body, NULL, NULL, &err), HONE_E_SPEC);
     cJSON_Delete(body);
     printf("%s\n", err.message);
     if (strstr(err.message, part) == NULL)
         fail_msg("message lacks \"%s\": %s", part, err.message);
     body = prepare_body(source, NULL); /* the evaluator is still of use */
-    if (hone__bench_prepare(other, body, &err) != HONE_OK)
+    if (hone__bench_prepare(other, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     hone__bench_close(other);
@@ -350,7 +350,7 @@ static void test_prepare__without_reference_is_unchecked(void **state) {
     (void)state;
     hone_error err = {0};
     cJSON *body = prepare_body(source, NULL);
-    if (hone__bench_prepare(bench, body, &err) != HONE_OK)
+    if (hone__bench_prepare(bench, body, NULL, NULL, &err) != HONE_OK)
         fail_msg("%s", err.message);
     cJSON_Delete(body);
     submit(1, "{\"defines\":[\"CASE=5\"]}");
