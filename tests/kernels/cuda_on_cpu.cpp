@@ -208,7 +208,7 @@ DEVICE word shared_address(const void *at) { return (word)((const unsigned char 
 DEVICE word shared_base() { return 0; }
 template <int WORDS> DEVICE void load_shared(word *to, word from) { std::memcpy(to, in_shared(from, WORDS * 4), WORDS * 4); }
 
-template <int BYTES, int HINT = plain> DEVICE void copy_async(word to, const void *from, bool valid)
+template <int BYTES> DEVICE void copy_async(word to, const void *from, bool valid)
 {
     unsigned char *there = in_shared(to, BYTES);
     aligned(from, BYTES);
@@ -328,7 +328,7 @@ static void transfer_bytes(word barrier, long long bytes, std::function<void()> 
     if (early) work();
     else transfer(barrier).late.push_back(work);
 }
-template <int HINT = plain> DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
+DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
 {
     aligned(from, 16);
     if (bytes % 16 != 0) fail("a bulk copy of no multiple of 16 bytes");

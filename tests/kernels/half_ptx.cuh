@@ -12,7 +12,7 @@ typedef unsigned long long address64;
 
 /* Values of the parameters that are words in the specs; each parameter uses some of them. */
 enum choice {
-    plain, once, streaming, dropped,     /* cache hints */
+    plain, once, streaming,              /* cache hints */
     registers, async, bulk, reread, tma, /* where data waits */
     xor_rows, padded,                    /* layouts of shared memory */
     direct, staged, shuffled,            /* ways of a tile to memory */
@@ -60,14 +60,6 @@ DEVICE float rsqrt_fast(float x)
 
 /* ---- global memory: WORDS (1, 2 or 4) words at once, with a cache hint ---- */
 
-/* For what is read once: it is the first to leave the second-level cache, so that what is written can stay there. */
-DEVICE address64 policy_dropped()
-{
-    address64 policy;
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-    return policy;
-}
-
 template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *from)
 {
     static_assert(WORDS == 1 || WORDS == 2 || WORDS == 4, "vectors of 4, 8 or 16 bytes");
@@ -76,8 +68,6 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
             asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
-        else if constexpr (HINT == dropped)
-            asm volatile("ld.global.L1::no_allocate.L2::cache_hint.u32 %0, [%1], %2;" : "=r"(to[0]) : "l"(from), "l"(policy_dropped()));
         else
             asm volatile("ld.global.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
     } else if constexpr (WORDS == 2) {
@@ -85,9 +75,6 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
             asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
-        else if constexpr (HINT == dropped)
-            asm volatile("ld.global.L1::no_allocate.L2::cache_hint.v2.u32 {%0, %1}, [%2], %3;"
-                         : "=r"(to[0]), "=r"(to[1]) : "l"(from), "l"(policy_dropped()));
         else
             asm volatile("ld.global.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
     } else {
@@ -96,9 +83,6 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
                          : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
-        else if constexpr (HINT == dropped)
-            asm volatile("ld.global.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
-                         : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from), "l"(policy_dropped()));
         else
             asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
     }
@@ -151,17 +135,11 @@ template <int WORDS> DEVICE void load_shared(word *to, word from)
 }
 
 /* Copies BYTES (4, 8 or 16) to shared memory in the background; zeros where not `valid` (`from` must be an address all the same). */
-template <int BYTES, int HINT = plain> DEVICE void copy_async(word to, const void *from, bool valid)
+template <int BYTES> DEVICE void copy_async(word to, const void *from, bool valid)
 {
     word bytes = valid ? BYTES : 0;
-    if constexpr (BYTES == 16 && HINT == dropped)
-        asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(to), "l"(from), "r"(bytes),
-                     "l"(policy_dropped()) : "memory");
-    else if constexpr (BYTES == 16)
+    if constexpr (BYTES == 16)
         asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-    else if constexpr (HINT == dropped)
-        asm volatile("cp.async.ca.shared.global.L2::cache_hint [%0], [%1], %2, %3, %4;" ::"r"(to), "l"(from), "n"(BYTES), "r"(bytes),
-                     "l"(policy_dropped()) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
 }
@@ -240,14 +218,10 @@ DEVICE void mbarrier_wait(word barrier, word parity)
 }
 
 /* The copy engine fetches `bytes` (a multiple of 16) bytes; `barrier` hears of them. */
-template <int HINT = plain> DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
+DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
 {
-    if constexpr (HINT == dropped)
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(to),
-                     "l"(from), "r"(bytes), "r"(barrier), "l"(policy_dropped()) : "memory");
-    else
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
-                     "r"(bytes), "r"(barrier) : "memory");
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
+                 "r"(bytes), "r"(barrier) : "memory");
 }
 
 /* ---- clusters ---- */

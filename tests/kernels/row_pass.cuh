@@ -76,13 +76,13 @@ struct row_pass {
         if constexpr (HOLD == bulk) {
             if (lane == 0 && wanted < rows) {
                 mbarrier_arrive_expecting(barrier(turn + ahead), ROW_BYTES);
-                copy_bulk<LOAD>(buffer(turn + ahead), source, ROW_BYTES, barrier(turn + ahead));
+                copy_bulk(buffer(turn + ahead), source, ROW_BYTES, barrier(turn + ahead));
             }
         } else {
             if (wanted < rows)
 #pragma unroll UNROLL
                 for (int c = 0; c < CHUNKS; c++)
-                    if (inside(column(c))) copy_async<VEC * 2, LOAD>(buffer(turn + ahead) + column(c) * 2, source + column(c), true);
+                    if (inside(column(c))) copy_async<VEC * 2>(buffer(turn + ahead) + column(c) * 2, source + column(c), true);
             copy_commit();
         }
     }

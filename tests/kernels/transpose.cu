@@ -74,7 +74,7 @@ DEVICE void request_tile(const half_bits *x, int tile, int stage)
             int index = i * THREADS + threadIdx.x, r = index / (TC / 8), chunk = index % (TC / 8);
             if (TR * TC / 8 % THREADS != 0 && index >= TR * TC / 8) break;
             bool valid = at.has(r, chunk * 8);
-            copy_async<16, LOAD>(swizzled<TC>(shared_base() + stage * IN_BYTES, r, chunk),
+            copy_async<16>(swizzled<TC>(shared_base() + stage * IN_BYTES, r, chunk),
                            valid ? x + (long long)(at.row + r) * COLS + at.column + chunk * 8 : x, valid);
         }
     }
