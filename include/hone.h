@@ -12,8 +12,8 @@
  *    nobody and cannot fail.  Its memory is bounded however many problems are asked for.
  *  - What any process stores is noticed by the next look-up in every other; nobody has to restart or reopen.
  *  - A cache fault (damage, full disk, foreign lock, stopped writer) is a miss with a reason, never an abort.
- *  - The library does not print, exit, install signal handlers or change the locale.  It starts a thread only when asked to
- *    (hone_tuner_start: one, with all signals blocked) and processes only to tune.
+ *  - The library does not print, exit, install signal handlers or change the locale.  It starts threads only for those who call for
+ *    them, with all signals blocked (hone_tuner_start: one; hone_import: one that is gone when the call returns), and processes only to tune.
  *
  * THE SIMPLE API, in a dozen calls
  *
@@ -162,7 +162,8 @@ typedef enum hone_log_level {
     HONE_LOG_DEBUG = 4  /* per operation */
 } hone_log_level;
 
-/** Called on the thread that uses the library.  `message` is one line without secrets, valid during the call. */
+/** Called on the thread that does the work: the caller's, a tuner's (hone_tuner_start) or the writing one of hone_import.
+ *  `message` is one line without secrets, valid during the call. */
 typedef void hone_log_fn(hone_log_level level, const char *subsystem, const char *message, void *user);
 
 /** Set the process-wide log callback (NULL, the default: silent).  Not thread-safe: call before other calls. */
@@ -457,7 +458,7 @@ HONE_API HONE_NODISCARD hone_status hone_export(char **report, const hone_cache 
                                                 const hone_exchange_options *options, hone_error *err);
 /** Take the entries of a pack into the cache, a bounded number in each transaction: what was done before a failure stays, and doing it
  *  again goes on.  Of large packs one transaction is written, by a thread that lives no longer than the call and has all signals blocked, while the
- *  caller's thread unpacks the next; callbacks are called by the caller's thread alone. */
+ *  caller's thread unpacks the next; `options`' callbacks are called by the caller's thread alone. */
 HONE_API HONE_NODISCARD hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
                                                 const hone_exchange_options *options, hone_error *err);
 /** Merge packs and caches (paths, told apart by their first bytes) into a new pack. */

@@ -1,11 +1,11 @@
 /* bench_gpu_launch.c: launches a second of a small kernel through the CUDA driver, with and without hone_site_lookup before each, in turns.
- * usage: bench_gpu_launch SPEC.json CACHE [LAUNCHES]   (the default sizes of the spec; not built by CMake: needs a GPU to say anything)
- * build: cc -O2 -I include -I build/release/include tests/bench/bench_gpu_launch.c libhone.a -llmdb -lcjson -lxxhash -lcurl -lz -lcrypto -lm -ldl */
+ * usage: bench_gpu_launch SPEC.json CACHE [LAUNCHES]   (the default sizes of the spec; needs a GPU) */
 #include <hone.h>
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define ROUNDS 15
@@ -16,13 +16,18 @@ static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
 
 static void *driver;
 
-static void *symbol(const char *name) {
+typedef void (*any_function)(void);
+
+/* A function pointer out of dlsym's object pointer: POSIX says they convert, ISO C does not. */
+static any_function symbol(const char *name) {
     void *found = dlsym(driver, name);
+    any_function function;
     if (found == NULL) {
         fprintf(stderr, "no %s in libcuda.so.1\n", name);
         exit(1);
     }
-    return found;
+    memcpy(&function, &found, sizeof function);
+    return function;
 }
 
 static void must(int code, const char *what) {
