@@ -30,11 +30,11 @@ SEED = int(os.environ.get("HONE_TEST_SEED", "1"))
 # Compilers and kernels do not depend on how Hone was built, so they are tried with one preset only.
 ONCE = unittest.skipUnless(os.path.basename(os.environ["HONE_BUILD_DIR"]) == "debug", "does not depend on the build: runs with preset debug")
 
-# Small problems that still have several tiles or rows, and edges; the configs keep launches small on a CPU.
+# One case of each, for time (tests/kernels/run_on_cpu.py tries more): small problems that still have several tiles or rows, and edges; the configs keep launches small on a CPU.
 ON_CPU = {
-    "rms_norm": [({"ROWS": 5, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2})],
-    "layer_norm": [({"ROWS": 5, "N": 520}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "VARIANCE": "one_pass"})],
-    "softmax": [({"ROWS": 4, "N": 520}, {"TPR": 64, "VEC": 4, "HOLD": "reread", "SUM": "online"})],
+    "rms_norm": [({"ROWS": 3, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2})],
+    "layer_norm": [({"ROWS": 3, "N": 520}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "VARIANCE": "one_pass"})],
+    "softmax": [({"ROWS": 2, "N": 520}, {"TPR": 64, "VEC": 4, "HOLD": "reread", "SUM": "online"})],
     "transpose": [({"ROWS": 72, "COLS": 136}, {"METHOD": "matrix", "PAD": 0, "THREADS": 128})],
     "matmul": [({"M": 64, "N": 64, "K": 104}, {"BM": 64, "BN": 64, "WM": 32, "WN": 32, "SPLIT_K": 2, "EPILOGUE": "direct"})],
     "matmul_wgmma": [({"M": 64, "N": 72, "K": 136}, {"CONSUMERS": 1, "EPILOGUE": "shuffled"})],
