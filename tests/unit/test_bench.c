@@ -86,7 +86,7 @@ static cJSON *prepare_body(const char *text, const char *reference) {
         "{\"name\":\"acc\",\"kind\":\"buffer\",\"dtype\":\"f32\",\"shape\":[1001],\"access\":\"inout\",\"fill\":{\"kind\":\"constant\",\"a\":1,\"b\":0},\"align\":4},"
         "{\"name\":\"n\",\"kind\":\"scalar\",\"dtype\":\"i32\",\"value\":1001}],"
         "\"tolerance\":{\"rtol\":1e-4,\"atol\":1e-5},"
-        "\"limits\":{\"compile_s\":4,\"run_s\":1.5,\"memory_bytes\":268435456,\"output_bytes\":1048576},\"seed\":1,\"flops\":0,\"bytes\":0}");
+        "\"limits\":{\"compile_s\":15,\"run_s\":1.5,\"memory_bytes\":268435456,\"output_bytes\":1048576},\"seed\":1,\"flops\":0,\"bytes\":0}");
     cJSON_AddItemToObject(cJSON_GetObjectItemCaseSensitive(body, "kernel"), "source", cJSON_CreateString(text));
     cJSON_AddItemToObject(body, "reference", reference != NULL ? parse(reference) : cJSON_CreateNull());
     return body;
@@ -94,7 +94,7 @@ static cJSON *prepare_body(const char *text, const char *reference) {
 
 static hone__bench *open_bench(void) {
     const char *const command[] = {self_path, "worker", NULL};
-    const hone__bench_options options = {.command = command, .compile_s = 4, .run_s = 1.5, .budget_ms = 20, .device = "cpu"};
+    const hone__bench_options options = {.command = command, .compile_s = 15, .run_s = 1.5, .budget_ms = 20, .device = "cpu"};
     hone_error err = {0};
     hone__bench *opened = NULL;
     if (hone__bench_open(&opened, &options, &err) != HONE_OK)
