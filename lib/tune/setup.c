@@ -292,5 +292,6 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__free(tuning->seed);
     hone__free(tuning->trial);
     hone__free(tuning->result);
+    hone__free(tuning->ticket);
     hone__free(tuning->from_journal);
 }
