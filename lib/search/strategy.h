@@ -51,7 +51,8 @@ typedef struct hone__strategy_options {
     uint32_t rounds_max, configs_per_round, initial_random; /* llm */
     hone__llm *llm;               /* llm only; borrowed */
     const hone__exchange_log *log; /* llm only; may be NULL */
-    bool may_stop;                /* end when going on is not worth its price; false: only the budget ends it */
+    double min_gain;              /* end when a relative gain of so much is not to be expected any more; 0: only the budget ends lfbo; negative: that of
+                                   * the model's rounds too */
     bool fall_back;               /* auto: a failing model is a warning and lfbo goes on; else it ends the search */
 } hone__strategy_options;
 

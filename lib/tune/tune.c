@@ -190,7 +190,7 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .initial_random = INITIAL_RANDOM,
         .llm = tuning->llm,
         .log = log,
-        .may_stop = true,
+        .min_gain = tuning->options.min_gain,
         .fall_back = strcmp(tuning->search_name, "auto") == 0,
     };
     return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);
