@@ -18,7 +18,7 @@ enum choice {
     direct, staged, shuffled,            /* ways of a tile to memory */
     two_pass, one_pass, online,          /* ways to reduce */
     cached,                              /* nowhere but in the caches */
-    gather, matrix,                      /* ways to transpose */
+    gather, matrix, engine,              /* ways to transpose */
     always, vote                         /* when to rescale */
 };
 
