@@ -1,6 +1,6 @@
 """gpu_report.py: tunes CUDA kernels on a real GPU and prints a table: default and best time, the roofline's fraction, trials, failures, the
 seconds until the first measured config and in all, trials a second.
-usage: HONE_TOOL=hone gpu_report.py [--device cuda:0] [--max-trials N] [--max-time S] [--search NAME] [--out FILE] [--cache FILE] SPEC[:SIZE=N,...] ..."""
+usage: HONE_TOOL=hone gpu_report.py [--device cuda:0] [--max-trials N] [--max-time S] [--search NAME] [--whole-budget] [--out FILE] [--cache FILE] SPEC[:SIZE=N,...] ..."""
 import argparse
 import collections
 import json
@@ -45,11 +45,12 @@ def main():
     parser.add_argument("--max-time", default="20")
     parser.add_argument("--search", default="auto")
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--whole-budget", action="store_true", help="go on to the end of the budget, whatever there is still to gain")
     parser.add_argument("--out")
     parser.add_argument("--cache", help="keep entries and journals here; default: a cache that is removed")
     parser.add_argument("spec", nargs="+")
     args = parser.parse_args()
-    words = ["--device", args.device, "--max-trials", args.max_trials, "--max-time", args.max_time, "--search", args.search, "--seed", args.seed]
+    words = ["--device", args.device, "--max-trials", args.max_trials, "--max-time", args.max_time, "--search", args.search, "--seed", args.seed] + ["--whole-budget"] * args.whole_budget
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         cache = args.cache or os.path.join(folder, "cache.hone")
