@@ -130,7 +130,7 @@ static size_t texts_bytes(const cJSON *list) {
 static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *defines,
                                const cJSON *options, hone_error *err) {
     size_t room = texts_bytes(defines) + texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
-    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8; /* 5 of our own at most */
+    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8; /* 6 of our own at most */
     size_t used = 0;
     bool standard = false;
     order->store = hone__alloc(room);
@@ -148,6 +148,7 @@ static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, 
     add(order, &used, room, "--gpu-architecture=", gpus->arch);
     if (!standard)
         add(order, &used, room, "-std=c++17", "");
+    add(order, &used, room, "-default-device", ""); /* helpers that are only constexpr or inline are device code, as there is no other */
     cJSON_ArrayForEach(item, defines) {
         if (cJSON_IsString(item))
             add(order, &used, room, "-D", item->valuestring);

@@ -16,12 +16,12 @@ static void compile(const hone__nvrtc *nvrtc, const char *source, const char *ar
     (void)snprintf(option, sizeof option, "--gpu-architecture=%s", arch);
     (void)snprintf(headers, sizeof headers, "-I%s", nvrtc->headers);
     (void)snprintf(libcu, sizeof libcu, "-I%s", nvrtc->libcu[0] != '\0' ? nvrtc->libcu : nvrtc->headers);
-    const char *const options[] = {option, "-std=c++17", headers, libcu};
+    const char *const options[] = {option, "-std=c++17", "-default-device", headers, libcu};
     const char *const *text, *const *name;
     int count = hone__gpu_headers(&text, &name);
     size_t bytes = 0;
     assert_int_equal(nvrtc->create(&program, source, "own.cu", count, text, name), HONE_NVRTC_OK);
-    if (nvrtc->compile(program, toolkit ? 4 : 2, options) != HONE_NVRTC_OK) {
+    if (nvrtc->compile(program, toolkit ? 5 : 3, options) != HONE_NVRTC_OK) {
         char log[8192] = "";
         if (nvrtc->log_bytes(program, &bytes) == HONE_NVRTC_OK && bytes < sizeof log)
             (void)nvrtc->log(program, log);
@@ -86,7 +86,7 @@ static void test_gpu_sources__headers_that_sources_name(void **state) {
     static const char cuda[] = "#include <cuda_runtime.h>\n#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n#include <mma.h>\n#include <cooperative_groups.h>\n"
                                "#include <cooperative_groups/reduce.h>\n#include <cuda/pipeline>\n#include <cuda/barrier>\n#include <cuda/std/cstdint>\n"
                                "#include <cuda/std/cmath>\n#include <cuda/std/cfloat>\n";
-    static const char use[] = "static_assert(sizeof(int64_t) == 8 && sizeof(std::uint8_t) == 1 && UINT32_MAX == 0xffffffffu && INT_MAX == 2147483647, \"\");\n"
+    static const char use[] = "constexpr int half_of(int n) { return n / 2; }\nstatic_assert(half_of(4) == 2 && sizeof(int64_t) == 8 && sizeof(std::uint8_t) == 1 && UINT32_MAX == 0xffffffffu && INT_MAX == 2147483647, \"\");\n"
                               "extern \"C\" __global__ void k(float *x, uintptr_t n, std::size_t m) { assert(n > 0); if (threadIdx.x == 0) printf(\"%d\", 1);\n"
                               "    memcpy(x, x + 4, 16); x[n] = fminf(FLT_MAX, INFINITY) + NAN + M_PI + DBL_MAX + SIZE_MAX + m + sqrtf(x[1]); }\n";
     char source[4096], arch[16];
