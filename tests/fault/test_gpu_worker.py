@@ -141,6 +141,11 @@ class FaultTest(Gpu):
         # What only the compiled code tells: static and dynamic shared memory together, and clusters.
         self.assert_failed(self.run_one("BEHAVE=static", "US=1", launch={"shared_bytes": 4096}), "resources", "232000 bytes of static and 4096")
         self.assert_failed(self.run_one("BEHAVE=ok", "US=1", launch={"grid": [5], "cluster": [5]}), "resources", "no cluster of 5")
+        self.assert_failed(self.run_one("BEHAVE=ok", "US=1", launch={"grid": [133, 16], "cooperative": True}), "resources", "2128 blocks", "16 on each of 132")
+        # The fake takes the grid's barrier only from a cooperative launch.
+        self.assert_failed(self.run_one("BEHAVE=gridsync", "US=1", launch={"grid": [2]}), "crash", "LAUNCH_FAILED")
+        self.assert_good(self.run_one("BEHAVE=gridsync", "US=40", launch={"grid": [132, 16], "cooperative": True}), 40)
+        self.assert_good(self.run_one("BEHAVE=gridsync", "US=41", launch={"grid": [8], "cluster": [4], "cooperative": True}), 41)
         self.assert_good(self.run_one("BEHAVE=ok", "US=40", launch={"grid": [8], "cluster": [4], "shared_bytes": 100000}), 40)
         self.assert_good(self.run_one("BEHAVE=ok", "US=40", launch={"shared_bytes": 60000}), 40)
 

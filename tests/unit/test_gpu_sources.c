@@ -138,15 +138,15 @@ static void test_gpu_sources__launches_beyond_the_device(void **state) {
         hone__gpu_launch launch;
         const char *words; /* NULL: fits */
     } cases[] = {
-        {{{1, 1, 1}, {1024, 1, 1}, {0, 1, 1}, 232448}, NULL},
-        {{{4, 6, 1}, {128, 1, 1}, {2, 3, 1}, 0}, NULL},
-        {{{1, 1, 1}, {1025, 1, 1}, {0, 1, 1}, 0}, "1025 threads of at most 1024"},
-        {{{1, 1, 1}, {32, 64, 1}, {0, 1, 1}, 0}, "2048 threads of at most 1024"},
-        {{{1, 1, 1}, {1, 1, 65}, {0, 1, 1}, 0}, "block z is 65 of at most 64"},
-        {{{1, 65536, 1}, {32, 1, 1}, {0, 1, 1}, 0}, "grid y is 65536 of at most 65535"},
-        {{{1, 1, 1}, {32, 1, 1}, {0, 1, 1}, 232449}, "232449 bytes of dynamic shared memory of at most 232448"},
-        {{{4, 5, 1}, {32, 1, 1}, {2, 2, 1}, 0}, "grid y, 5, is no multiple of the cluster's 2"},
-        {{{34, 1, 1}, {32, 1, 1}, {17, 1, 1}, 0}, "17 blocks of at most 16"},
+        {{{1, 1, 1}, {1024, 1, 1}, {0, 1, 1}, 232448, 0}, NULL},
+        {{{4, 6, 1}, {128, 1, 1}, {2, 3, 1}, 0, 0}, NULL},
+        {{{1, 1, 1}, {1025, 1, 1}, {0, 1, 1}, 0, 0}, "1025 threads of at most 1024"},
+        {{{1, 1, 1}, {32, 64, 1}, {0, 1, 1}, 0, 0}, "2048 threads of at most 1024"},
+        {{{1, 1, 1}, {1, 1, 65}, {0, 1, 1}, 0, 0}, "block z is 65 of at most 64"},
+        {{{1, 65536, 1}, {32, 1, 1}, {0, 1, 1}, 0, 0}, "grid y is 65536 of at most 65535"},
+        {{{1, 1, 1}, {32, 1, 1}, {0, 1, 1}, 232449, 0}, "232449 bytes of dynamic shared memory of at most 232448"},
+        {{{4, 5, 1}, {32, 1, 1}, {2, 2, 1}, 0, 0}, "grid y, 5, is no multiple of the cluster's 2"},
+        {{{34, 1, 1}, {32, 1, 1}, {17, 1, 1}, 0, 0}, "17 blocks of at most 16"},
     };
     char why[300];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
