@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SOURCE_BYTES_MAX ((size_t)8 << 20) /* a source is at most 1 MiB, and the macros less */
 #define COMPILER_MEMORY_LEAST ((uint64_t)2 << 30) /* NVRTC itself maps some hundred megabytes */
 
 typedef struct compile_order {
@@ -118,6 +119,27 @@ static void add(compile_order *order, size_t *used, size_t room, const char *bef
     *used += need;
 }
 
+/* The parameters as macros ahead of the source.  Not by -D: NVRTC's own declarations, which it reads before the source, use names like T. */
+static char *with_macros(const char *source, const cJSON *defines) {
+    hone__buf text;
+    hone__buf_init(&text, SOURCE_BYTES_MAX);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, defines) {
+        if (!cJSON_IsString(item))
+            continue;
+        size_t length = strcspn(item->valuestring, "=");
+        const char *value = item->valuestring + length + (item->valuestring[length] == '=' ? 1 : 0);
+        hone__buf_printf(&text, "#define %.*s %s\n", (int)length, item->valuestring, value);
+    }
+    if (text.length > 0)
+        hone__buf_text(&text, "#line 1\n");
+    hone__buf_text(&text, source);
+    char *taken = text.status == HONE_OK ? text.data : NULL;
+    if (taken == NULL)
+        hone__buf_free(&text);
+    return taken;
+}
+
 static size_t texts_bytes(const cJSON *list) {
     size_t bytes = 0;
     const cJSON *item;
@@ -126,11 +148,10 @@ static size_t texts_bytes(const cJSON *list) {
     return bytes;
 }
 
-/* Architecture, standard, macros, folders, then what the spec says. */
-static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *defines,
-                               const cJSON *options, hone_error *err) {
-    size_t room = texts_bytes(defines) + texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
-    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8; /* 6 of our own at most */
+/* Architecture, standard, folders, then what the spec says. */
+static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *options, hone_error *err) {
+    size_t room = texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
+    size_t count = (size_t)cJSON_GetArraySize(options) + 8; /* 6 of our own at most */
     size_t used = 0;
     bool standard = false;
     order->store = hone__alloc(room);
@@ -149,10 +170,6 @@ static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, 
     if (!standard)
         add(order, &used, room, "-std=c++17", "");
     add(order, &used, room, "-default-device", ""); /* helpers that are only constexpr or inline are device code, as there is no other */
-    cJSON_ArrayForEach(item, defines) {
-        if (cJSON_IsString(item))
-            add(order, &used, room, "-D", item->valuestring);
-    }
     if (include_dir != NULL && include_dir[0] != '\0')
         add(order, &used, room, "-I", include_dir);
     if (gpus->nvrtc->headers[0] != '\0')
@@ -174,7 +191,6 @@ hone_status hone__gpu_build_start(hone__worker *worker, hone__build *build, cons
     (void)snprintf(build->object, sizeof build->object, "%s/object-%u.bin", worker->dir, worker->object_count++);
     const char *slash = source_path != NULL ? strrchr(source_path, '/') : NULL;
     compile_order order = {.nvrtc = worker->gpus->nvrtc,
-                           .source = source,
                            .name = slash != NULL ? slash + 1 : source_path != NULL && source_path[0] != '\0' ? source_path : "kernel.cu",
                            .entry = entry,
                            .object = build->object};
@@ -182,11 +198,15 @@ hone_status hone__gpu_build_start(hone__worker *worker, hone__build *build, cons
 #ifndef HONE_SANITIZED /* a sanitizer's shadow is an address space of its own */
     limits.memory_bytes = problem->memory_bytes > COMPILER_MEMORY_LEAST ? problem->memory_bytes : COMPILER_MEMORY_LEAST;
 #endif
-    hone_status status = set_options(&order, worker->gpus, include_dir, defines, options, err);
+    char *whole = with_macros(source, defines);
+    order.source = whole;
+    hone_status status = whole != NULL ? set_options(&order, worker->gpus, include_dir, options, err)
+                                       : hone__fail(err, HONE_E_NOMEM, "worker", "no memory for the source");
     if (status == HONE_OK)
         status = hone__process_fork(&build->process, compile_child, &order, worker->dir, &limits, err);
     hone__free(order.option);
     hone__free(order.store);
+    hone__free(whole);
     if (status != HONE_OK)
         return status;
     (void)close(build->process.in_fd);
