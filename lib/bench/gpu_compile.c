@@ -34,14 +34,21 @@ static void say(const char *text, size_t bytes) {
     }
 }
 
-static void say_log(const hone__nvrtc *nvrtc, hone__rtc_program program, hone__rtc_result code) {
+static void say_log(const hone__nvrtc *nvrtc, hone__rtc_program program, const char *entry, hone__rtc_result code) {
     size_t bytes = 0;
-    char head[64];
+    char head[400];
     if (code == HONE_NVRTC_OUT_OF_MEMORY)
         say("error: out of memory\n", 21);
     char *text = nvrtc->log_bytes(program, &bytes) == HONE_NVRTC_OK && bytes > 1 ? hone__alloc(bytes) : NULL;
     if (text != NULL && nvrtc->log(program, text) == HONE_NVRTC_OK) {
-        say(text, strnlen(text, bytes));
+        /* NVRTC looks the entry up in a text of its own after the source, which means nothing to the author. */
+        if (strncmp(text, "__nv_name_map", 13) == 0) {
+            int length = snprintf(head, sizeof head, "error: the source has no __global__ function %.128s at global scope that is neither a template nor overloaded "
+                                  "nor static (an extern \"C\" one may call a template)\n", entry);
+            say(head, (size_t)length);
+        } else {
+            say(text, strnlen(text, bytes));
+        }
     } else {
         int length = snprintf(head, sizeof head, "error: NVRTC failed with code %d and no message\n", code);
         say(head, (size_t)length);
@@ -93,7 +100,7 @@ static int compile_child(void *context) {
     if (cubin != NULL)
         code = nvrtc->cubin(program, cubin);
     if (code != HONE_NVRTC_OK || cubin == NULL) {
-        say_log(nvrtc, program, cubin == NULL && code == HONE_NVRTC_OK ? HONE_NVRTC_OUT_OF_MEMORY : code);
+        say_log(nvrtc, program, order->entry, cubin == NULL && code == HONE_NVRTC_OK ? HONE_NVRTC_OUT_OF_MEMORY : code);
         return 1;
     }
     return write_object(order->object, lowered != NULL ? lowered : "", cubin, bytes) ? 0 : 1;

@@ -268,6 +268,9 @@ class DriverTest(Gpu):
         bad = self.compile("K=undeclared", "GRID=1")
         self.assert_failed(bad, "compile_error", "scale.cu(2)", "undeclared")
         self.assertEqual(self.compile("K=2", "GRID=9")["compile_ms"], 0)
+        body["kernel"]["entry"] = "twice"
+        self.assertTrue(session.ask("prepare", **body)["ok"])
+        self.assert_failed(self.compile("K=2", "GRID=1"), "compile_error", "no __global__ function twice at global scope")
 
 
 if __name__ == "__main__":
