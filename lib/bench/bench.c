@@ -55,7 +55,7 @@ hone_status hone__bench_open(hone__bench **out, const hone__bench_options *optio
     if (bench == NULL)
         return hone__fail(err, HONE_E_NOMEM, "bench", "no memory for an evaluator");
     bench->options = *options;
-    bench->options.start_s = or_default(options->start_s, 30.0);
+    bench->options.start_s = or_default(options->start_s, 120.0);
     bench->options.compile_s = or_default(options->compile_s, 30.0);
     bench->options.run_s = or_default(options->run_s, 10.0);
     bench->options.precision = or_default(options->precision, 0.01);
@@ -290,18 +290,19 @@ static hone_status schedule(hone__bench *bench) {
 
 /* ---- faults ---- */
 
-static void fault_jobs(hone__job **list, uint32_t count, uint32_t in_flight, hone__outcome outcome, const char *reason) {
+/* `innocent`: whatever was in flight was sent to a process that was ending already. */
+static void fault_jobs(hone__job **list, uint32_t count, uint32_t in_flight, bool innocent, hone__outcome outcome, const char *reason) {
     for (uint32_t i = 0; i < count; i++) {
         hone__job *job = list[i];
         if (job->state == HONE_JOB_DONE)
             continue;
         bool was_flying = job->request != 0;
         job->request = 0;
-        if (was_flying && in_flight == 1) {
+        if (was_flying && in_flight == 1 && !innocent) {
             hone__measurement_fail(&job->result, outcome, reason);
             job->state = HONE_JOB_DONE;
         } else {
-            if (was_flying)
+            if (was_flying && !innocent)
                 job->suspect = job->state;
             job->state = HONE_JOB_QUEUED;
         }
@@ -331,8 +332,10 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
     (void)snprintf(reason, sizeof reason, "%s%s%s", what, tail[0] != '\0' ? "; its stderr: " : "", tail);
     /* Before the first hello the caller fails with this very text; saying it twice helps nobody. */
     hone__log(bench->hello == NULL ? HONE_LOG_DEBUG : HONE_LOG_WARN, "bench", "%s", reason);
+    bool innocent = bench->parting && bench->channel.out_closed;
+    bench->parting = false;
     hone__channel_close(&bench->channel);
-    fault_jobs(bench->queue, bench->queue_count, in_flight, outcome, reason);
+    fault_jobs(bench->queue, bench->queue_count, in_flight, innocent, outcome, reason);
     for (uint32_t i = 0; i < bench->known_count; i++) {
         bench->known[i]->request = 0;
         bench->known[i]->state = HONE_JOB_QUEUED;
@@ -454,6 +457,7 @@ static void take_job(hone__bench *bench, hone__job *job, const cJSON *reply) {
             job->suspect = HONE_JOB_QUEUED;
     } else {
         hone__reply_measure(reply, &job->result);
+        bench->parting = job->result.outcome == HONE_OUTCOME_CRASH;
         finished(bench, job);
     }
 }

@@ -11,7 +11,7 @@ typedef struct hone__bench hone__bench;
 typedef struct hone__bench_options {
     const char *const *command;   /* argv of the evaluator; NULL-terminated */
     const char *cwd;              /* its folder, or NULL */
-    double start_s;               /* deadline of hello; default 30 */
+    double start_s;               /* deadline of hello; default 120 */
     double compile_s, run_s;      /* limits per config, handed to the evaluator and enforced here with a margin */
     uint64_t memory_bytes, output_bytes;
     double precision;             /* wanted half-width of the interval relative to the median; default 0.01 */

@@ -93,6 +93,7 @@ struct hone__bench {
     double control_limit_s;
     cJSON *control_reply;        /* of a compare, or of a failed hello or prepare */
     uint32_t restarts;           /* in a row */
+    bool parting;                /* the last measurement was answered by a crash: the evaluator may be ending over it */
     hone_error failure;          /* why it is dead, or why the last start failed */
     char fault_reason[HONE_LIMIT_REASON_BYTES];
     hone__job *queue[HONE_LIMIT_BATCH];

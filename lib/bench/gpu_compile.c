@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SOURCE_BYTES_MAX ((size_t)8 << 20) /* a source is at most 1 MiB, and the macros less */
 #define COMPILER_MEMORY_LEAST ((uint64_t)2 << 30) /* NVRTC itself maps some hundred megabytes */
 
 typedef struct compile_order {
@@ -33,14 +34,21 @@ static void say(const char *text, size_t bytes) {
     }
 }
 
-static void say_log(const hone__nvrtc *nvrtc, hone__rtc_program program, hone__rtc_result code) {
+static void say_log(const hone__nvrtc *nvrtc, hone__rtc_program program, const char *entry, hone__rtc_result code) {
     size_t bytes = 0;
-    char head[64];
+    char head[400];
     if (code == HONE_NVRTC_OUT_OF_MEMORY)
         say("error: out of memory\n", 21);
     char *text = nvrtc->log_bytes(program, &bytes) == HONE_NVRTC_OK && bytes > 1 ? hone__alloc(bytes) : NULL;
     if (text != NULL && nvrtc->log(program, text) == HONE_NVRTC_OK) {
-        say(text, strnlen(text, bytes));
+        /* NVRTC looks the entry up in a text of its own after the source, which means nothing to the author. */
+        if (strncmp(text, "__nv_name_map", 13) == 0) {
+            int length = snprintf(head, sizeof head, "error: the source has no __global__ function %.128s at global scope that is neither a template nor overloaded "
+                                  "nor static (an extern \"C\" one may call a template)\n", entry);
+            say(head, (size_t)length);
+        } else {
+            say(text, strnlen(text, bytes));
+        }
     } else {
         int length = snprintf(head, sizeof head, "error: NVRTC failed with code %d and no message\n", code);
         say(head, (size_t)length);
@@ -92,7 +100,7 @@ static int compile_child(void *context) {
     if (cubin != NULL)
         code = nvrtc->cubin(program, cubin);
     if (code != HONE_NVRTC_OK || cubin == NULL) {
-        say_log(nvrtc, program, cubin == NULL && code == HONE_NVRTC_OK ? HONE_NVRTC_OUT_OF_MEMORY : code);
+        say_log(nvrtc, program, order->entry, cubin == NULL && code == HONE_NVRTC_OK ? HONE_NVRTC_OUT_OF_MEMORY : code);
         return 1;
     }
     return write_object(order->object, lowered != NULL ? lowered : "", cubin, bytes) ? 0 : 1;
@@ -118,6 +126,27 @@ static void add(compile_order *order, size_t *used, size_t room, const char *bef
     *used += need;
 }
 
+/* The parameters as macros ahead of the source.  Not by -D: NVRTC's own declarations, which it reads before the source, use names like T. */
+static char *with_macros(const char *source, const cJSON *defines) {
+    hone__buf text;
+    hone__buf_init(&text, SOURCE_BYTES_MAX);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, defines) {
+        if (!cJSON_IsString(item))
+            continue;
+        size_t length = strcspn(item->valuestring, "=");
+        const char *value = item->valuestring + length + (item->valuestring[length] == '=' ? 1 : 0);
+        hone__buf_printf(&text, "#define %.*s %s\n", (int)length, item->valuestring, value);
+    }
+    if (text.length > 0)
+        hone__buf_text(&text, "#line 1\n");
+    hone__buf_text(&text, source);
+    char *taken = text.status == HONE_OK ? text.data : NULL;
+    if (taken == NULL)
+        hone__buf_free(&text);
+    return taken;
+}
+
 static size_t texts_bytes(const cJSON *list) {
     size_t bytes = 0;
     const cJSON *item;
@@ -126,11 +155,10 @@ static size_t texts_bytes(const cJSON *list) {
     return bytes;
 }
 
-/* Architecture, standard, macros, folders, then what the spec says. */
-static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *defines,
-                               const cJSON *options, hone_error *err) {
-    size_t room = texts_bytes(defines) + texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
-    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8; /* 5 of our own at most */
+/* Architecture, standard, folders, then what the spec says. */
+static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *options, hone_error *err) {
+    size_t room = texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
+    size_t count = (size_t)cJSON_GetArraySize(options) + 8; /* 6 of our own at most */
     size_t used = 0;
     bool standard = false;
     order->store = hone__alloc(room);
@@ -148,10 +176,7 @@ static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, 
     add(order, &used, room, "--gpu-architecture=", gpus->arch);
     if (!standard)
         add(order, &used, room, "-std=c++17", "");
-    cJSON_ArrayForEach(item, defines) {
-        if (cJSON_IsString(item))
-            add(order, &used, room, "-D", item->valuestring);
-    }
+    add(order, &used, room, "-default-device", ""); /* helpers that are only constexpr or inline are device code, as there is no other */
     if (include_dir != NULL && include_dir[0] != '\0')
         add(order, &used, room, "-I", include_dir);
     if (gpus->nvrtc->headers[0] != '\0')
@@ -173,7 +198,6 @@ hone_status hone__gpu_build_start(hone__worker *worker, hone__build *build, cons
     (void)snprintf(build->object, sizeof build->object, "%s/object-%u.bin", worker->dir, worker->object_count++);
     const char *slash = source_path != NULL ? strrchr(source_path, '/') : NULL;
     compile_order order = {.nvrtc = worker->gpus->nvrtc,
-                           .source = source,
                            .name = slash != NULL ? slash + 1 : source_path != NULL && source_path[0] != '\0' ? source_path : "kernel.cu",
                            .entry = entry,
                            .object = build->object};
@@ -181,11 +205,15 @@ hone_status hone__gpu_build_start(hone__worker *worker, hone__build *build, cons
 #ifndef HONE_SANITIZED /* a sanitizer's shadow is an address space of its own */
     limits.memory_bytes = problem->memory_bytes > COMPILER_MEMORY_LEAST ? problem->memory_bytes : COMPILER_MEMORY_LEAST;
 #endif
-    hone_status status = set_options(&order, worker->gpus, include_dir, defines, options, err);
+    char *whole = with_macros(source, defines);
+    order.source = whole;
+    hone_status status = whole != NULL ? set_options(&order, worker->gpus, include_dir, options, err)
+                                       : hone__fail(err, HONE_E_NOMEM, "worker", "no memory for the source");
     if (status == HONE_OK)
         status = hone__process_fork(&build->process, compile_child, &order, worker->dir, &limits, err);
     hone__free(order.option);
     hone__free(order.store);
+    hone__free(whole);
     if (status != HONE_OK)
         return status;
     (void)close(build->process.in_fd);

@@ -35,6 +35,7 @@ bool hone__gpu_launch_read(const cJSON *item, hone__gpu_launch *launch) {
     if (shared != NULL && (!hone__json_int(shared, &bytes) || bytes < 0 || bytes > INT32_MAX))
         return false;
     launch->shared_bytes = (uint32_t)bytes;
+    launch->cooperative = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "cooperative")) ? 1 : 0;
     return true;
 }
 
@@ -43,7 +44,7 @@ void hone__gpu_launch_print(hone__buf *buf, const hone__gpu_launch *launch) {
                      launch->block[0], launch->block[1], launch->block[2]);
     if (launch->cluster[0] > 0)
         hone__buf_printf(buf, "%u,%u,%u", launch->cluster[0], launch->cluster[1], launch->cluster[2]);
-    hone__buf_printf(buf, "],\"shared_bytes\":%u}", launch->shared_bytes);
+    hone__buf_printf(buf, "],\"shared_bytes\":%u%s}", launch->shared_bytes, launch->cooperative ? ",\"cooperative\":true" : "");
 }
 
 bool hone__gpu_launch_fits(const hone__gpu_limits *limits, const hone__gpu_launch *launch, char *why, size_t bytes) {

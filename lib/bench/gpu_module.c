@@ -52,17 +52,22 @@ bool hone__gpu_helper_open(hone__gpu_child *child, const char *object) {
 
 /* ---- launching ---- */
 
-static hone__cu_launch driver_launch(const hone__gpu_child *child, const hone__gpu_launch *launch, hone__cu_attribute *cluster) {
+static hone__cu_launch driver_launch(const hone__gpu_child *child, const hone__gpu_launch *launch, hone__cu_attribute attribute[2]) {
     hone__cu_launch config = {.grid_x = launch->grid[0], .grid_y = launch->grid[1], .grid_z = launch->grid[2],
                               .block_x = launch->block[0], .block_y = launch->block[1], .block_z = launch->block[2],
                               .shared_bytes = launch->shared_bytes, .stream = child->stream};
+    config.attribute = attribute;
     if (launch->cluster[0] > 0) {
+        hone__cu_attribute *cluster = &attribute[config.attribute_count++];
         *cluster = (hone__cu_attribute){.id = HONE_CU_LAUNCH_CLUSTER};
         cluster->value.cluster.x = launch->cluster[0];
         cluster->value.cluster.y = launch->cluster[1];
         cluster->value.cluster.z = launch->cluster[2];
-        config.attribute = cluster;
-        config.attribute_count = 1;
+    }
+    if (launch->cooperative) {
+        hone__cu_attribute *together = &attribute[config.attribute_count++];
+        *together = (hone__cu_attribute){.id = HONE_CU_LAUNCH_COOPERATIVE};
+        together->value.cooperative = 1;
     }
     return config;
 }
@@ -75,11 +80,11 @@ bool hone__gpu_launch_own(hone__gpu_child *child, hone__cu_function function, ui
 
 bool hone__gpu_launch_problem(hone__gpu_child *child, const hone__gpu_loaded *loaded, const hone__gpu_launch *launch) {
     void *params[HONE_LIMIT_ARGS];
-    hone__cu_attribute cluster;
+    hone__cu_attribute attribute[2];
     hone__problem *problem = &child->problem;
     for (uint32_t i = 0; i < problem->arg_count; i++)
         params[i] = problem->arg[i].is_buffer ? (void *)&child->buffer[i].data : (void *)problem->arg[i].scalar;
-    hone__cu_launch config = driver_launch(child, launch, &cluster);
+    hone__cu_launch config = driver_launch(child, launch, attribute);
     hone__cu_result code = child->cuda->launch(&config, loaded->function, params, NULL);
     if (code == HONE_CU_OUT_OF_RESOURCES || code == HONE_CU_INVALID_CLUSTER_SIZE || code == HONE_CU_COOPERATIVE_TOO_LARGE)
         return hone__gpu_refuse(child, HONE_OUTCOME_RESOURCES,
@@ -139,12 +144,19 @@ static bool fits(hone__gpu_child *child, hone__gpu_loaded *loaded, const hone__g
     if (loaded->blocks == 0)
         return hone__gpu_refuse(child, HONE_OUTCOME_RESOURCES, "no block fits on a multiprocessor: %u threads, %d registers each, %d + %u bytes of shared memory",
                                 threads, loaded->registers, loaded->static_bytes, launch->shared_bytes);
+    int multiprocessors = 0;
+    uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1];
+    blocks = blocks > UINT32_MAX ? blocks : blocks * launch->grid[2];
+    if (launch->cooperative && cuda->device_attribute(&multiprocessors, HONE_CU_MULTIPROCESSORS, child->device) == HONE_CU_OK &&
+        blocks > (uint64_t)loaded->blocks * (uint64_t)multiprocessors)
+        return hone__gpu_refuse(child, HONE_OUTCOME_RESOURCES, "the cooperative grid has %llu blocks, of which %d on each of %d multiprocessors run at a time",
+                                (unsigned long long)blocks, loaded->blocks, multiprocessors);
     uint32_t in_cluster = launch->cluster[0] * launch->cluster[1] * launch->cluster[2];
     if (in_cluster > 8)
         (void)cuda->function_set(loaded->function, HONE_CU_FUNCTION_WIDE_CLUSTER, 1);
     int clusters = 1;
-    hone__cu_attribute cluster;
-    hone__cu_launch config = driver_launch(child, launch, &cluster);
+    hone__cu_attribute attribute[2];
+    hone__cu_launch config = driver_launch(child, launch, attribute);
     if (in_cluster > 0 && cuda->clusters != NULL && cuda->clusters(&clusters, loaded->function, &config) == HONE_CU_OK && clusters == 0)
         return hone__gpu_refuse(child, HONE_OUTCOME_RESOURCES, "no cluster of %u blocks fits on the device", in_cluster);
     return true;

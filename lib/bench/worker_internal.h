@@ -90,6 +90,7 @@ typedef struct hone__problem {
 typedef struct hone__gpu_launch {
     uint32_t grid[3], block[3], cluster[3]; /* 1 where the request has fewer; cluster[0] 0: none */
     uint32_t shared_bytes;                  /* dynamic */
+    uint32_t cooperative;                   /* 1: the blocks of the grid may wait for each other */
 } hone__gpu_launch;
 
 /* ---- a compile ---- */

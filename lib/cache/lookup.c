@@ -380,7 +380,7 @@ static hone_status try_default(hone_answer *answer, hone_error *err) {
         answer->match = HONE_MATCH_DEFAULT;
         answer->config = (hone_config){.space = space, .values = space->base};
     } else {
-        status = hone__fail(err, HONE_E_CONFIG, "lookup", "%s: nothing is known for these sizes, and the default config is not valid: %.300s",
+        status = hone__fail(err, HONE_E_CONFIG, "lookup", "%s: nothing is known for these sizes: tune them, as the default config is not valid for them: %.300s",
                             query->kernel->name, text_of(&why));
     }
     hone__buf_free(&why);

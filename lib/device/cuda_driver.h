@@ -20,7 +20,7 @@ typedef struct hone__cu_uuid {
     char bytes[16];
 } hone__cu_uuid;
 
-/* CUlaunchAttribute and CUlaunchConfig; of the attributes only the cluster's extents are used. */
+/* CUlaunchAttribute and CUlaunchConfig; of the attributes only the cluster's extents and the cooperative launch are used. */
 typedef struct hone__cu_attribute {
     unsigned id;
     char gap[4];
@@ -29,6 +29,7 @@ typedef struct hone__cu_attribute {
         struct {
             unsigned x, y, z;
         } cluster;
+        int cooperative;
     } value;
 } hone__cu_attribute;
 
@@ -104,7 +105,8 @@ enum {
     HONE_CU_FUNCTION_WIDE_CLUSTER = 14
 };
 
-#define HONE_CU_LAUNCH_CLUSTER 4u /* CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION */
+#define HONE_CU_LAUNCH_COOPERATIVE 2u /* CU_LAUNCH_ATTRIBUTE_COOPERATIVE */
+#define HONE_CU_LAUNCH_CLUSTER 4u     /* CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION */
 #define HONE_CU_STREAM_NON_BLOCKING 1u
 
 /* member, symbol, required, parameters.  Symbols carry the version suffix that cuda.h gives them since 11.2. */

@@ -197,6 +197,8 @@ void hone__key_kernel_bytes(hone__buf *buf, const hone_kernel *kernel) {
     put_extents(buf, kernel->launch.cluster);
     put_expr(buf, kernel->launch.shared_bytes);
     put_evaluator(buf, kernel);
+    if (kernel->launch.cooperative)
+        put_text(buf, "cooperative");
 }
 
 /* ---- problem ---- */

@@ -262,6 +262,8 @@ void hone__facts_launch(hone__buf *buf, const hone__prompt_input *input) {
     put_dimensions(buf, "cluster", kernel->launch.cluster, values);
     hone__expr *const shared[3] = {kernel->launch.shared_bytes, NULL, NULL};
     put_dimensions(buf, "dynamic shared memory in bytes", shared, values);
+    if (kernel->launch.cooperative)
+        hone__buf_text(buf, "- cooperative: all blocks of the grid must be on the device at once\n");
 }
 
 /* ---- space ---- */

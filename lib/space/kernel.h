@@ -52,6 +52,7 @@ typedef struct hone__file_text {
 /* Launch geometry (CUDA); NULL where absent. */
 typedef struct hone__launch {
     hone__expr *grid[3], *block[3], *cluster[3], *shared_bytes;
+    bool cooperative;
 } hone__launch;
 
 /* Which of a device's measured rates a kernel's operations are bounded by (spec/kernel.md, "precision"). */

@@ -144,6 +144,8 @@ static hone_status add_launch(object *to, const hone__launch *launch, const int6
     add_extents(&part, "block", geometry.block, geometry.block_rank);
     add_extents(&part, "cluster", geometry.cluster, geometry.cluster_rank);
     add_number(&part, "shared_bytes", (double)geometry.shared_bytes);
+    if (launch->cooperative)
+        add(&part, "cooperative", cJSON_CreateTrue());
     add_part(to, "launch", part);
     return HONE_OK;
 }

@@ -29,7 +29,7 @@ static hone_status read_extents(const hone__reader *reader, const cJSON *launch,
 
 hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch, const hone__where *parent, bool with_params,
                               hone__launch *out) {
-    static const char *const members[] = {"grid", "block", "cluster", "shared_bytes"};
+    static const char *const members[] = {"grid", "block", "cluster", "shared_bytes", "cooperative"};
     const hone_kernel *kernel = reader->kernel;
     hone__where at = hone__where_member(parent, "launch");
     if (launch == NULL) {
@@ -40,10 +40,16 @@ hone_status hone__read_launch(const hone__reader *reader, const cJSON *launch, c
     if (kernel->language == HONE_LANGUAGE_C)
         return hone__mistake(reader, &at, "language c has no launch geometry; leave \"launch\" out");
     HONE_TRY(hone__want_object(reader, launch, &at));
-    HONE_TRY(hone__want_members(reader, launch, &at, members, 4));
+    HONE_TRY(hone__want_members(reader, launch, &at, members, 5));
     HONE_TRY(read_extents(reader, launch, &at, "grid", true, with_params, out->grid));
     HONE_TRY(read_extents(reader, launch, &at, "block", true, with_params, out->block));
     HONE_TRY(read_extents(reader, launch, &at, "cluster", false, with_params, out->cluster));
+    const cJSON *together = cJSON_GetObjectItemCaseSensitive(launch, "cooperative");
+    if (together != NULL && !cJSON_IsBool(together)) {
+        hone__where where = hone__where_member(&at, "cooperative");
+        return hone__mistake(reader, &where, "true or false is expected");
+    }
+    out->cooperative = cJSON_IsTrue(together);
     const cJSON *shared = cJSON_GetObjectItemCaseSensitive(launch, "shared_bytes");
     if (shared == NULL)
         return HONE_OK;

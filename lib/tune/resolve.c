@@ -123,7 +123,7 @@ hone_status hone_site_resolve(const hone_config **config, const hone_site *site,
     else if (o.on_miss == HONE_MISS_TUNE_BACKGROUND)
         status = wait_for_tuner(&wait, config, &how, err);
     if (status == HONE_OK && *config == NULL)
-        status = hone__fail(err, HONE_E_CONFIG, "resolve", "%s: nothing is known for these sizes, and the default config is not valid for them",
+        status = hone__fail(err, HONE_E_CONFIG, "resolve", "%s: nothing is known for these sizes: tune them, as the default config is not valid for them",
                             hone_kernel_name(site->kernel));
     if (match != NULL)
         *match = how;

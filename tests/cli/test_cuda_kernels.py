@@ -42,7 +42,8 @@ ON_CPU = {
                   ({"ROWS": 35, "COLS": 70}, {"LV": 2, "SV": 1, "PAD": 0})],
     "matmul": [({"M": 64, "N": 64, "K": 104}, {"BM": 64, "BN": 64, "WM": 32, "WN": 32, "SPLIT_K": 2, "EPILOGUE": "direct"})],
     "matmul_wgmma": [({"M": 64, "N": 72, "K": 136}, {"CONSUMERS": 1, "EPILOGUE": "shuffled"})],
-    "attention": [({"HEADS": 1, "SEQ": 64, "D": 64}, {"WARPS": 2, "BKV": 32, "STAGES": 3, "RESCALE": "vote"})],
+    "attention": [({"HEADS": 1, "SEQ": 64, "D": 64}, {"WARPS": 2, "BKV": 32, "STAGES": 3, "RESCALE": "vote"}),
+                  ({"HEADS": 2, "SEQ": 35, "D": 80}, {"WARPS": 1, "BKV": 16})],
 }
 
 
@@ -62,8 +63,9 @@ class Spaces(unittest.TestCase):
         for path in CUDA + TRITON:
             spec = Spec(path)
             self.assertIsNone(spec.broken(spec.default), spec.name)
+            odd = Spec(path, **{name: size - 1 for name, size in spec.sizes.items()})  # some seeds are for such sizes only
             for seed in spec.json.get("seeds", []):
-                self.assertIsNone(spec.broken(spec.config(seed)), f"{spec.name}: {seed}")
+                self.assertTrue(spec.valid(spec.config(seed)) or odd.valid(odd.config(seed)), f"{spec.name}: {seed}")
 
     def test_spaces_are_worth_a_search(self):
         """Random draws find at least 300 valid configs of each CUDA kernel, 100 of each Triton kernel."""

@@ -131,6 +131,7 @@ def kernel_bytes(spec, files):
         extents(launch.get("cluster")),
         expr(launch.get("shared_bytes")),
         many([text(w) for w in spec["evaluator"]] if spec["language"] == "external" else []),
+        text("cooperative") if launch.get("cooperative") else b"",
     ])
 
 

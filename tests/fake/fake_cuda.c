@@ -2,7 +2,7 @@
  * scale(in, out, n): out = 2 * in in fp32, and misbehaves as that kernel's macro BEHAVE says.  Time is made up: a launch takes US microseconds.
  *
  * HONE_FAKE_CUDA holds words: devices=N version=V init=CODE context=CODE mig=1 unequal=1 mhz=N memory=MIB.
- * BEHAVE: ok hang illegal misaligned trap assert segv wrong nan flaky behind before scribble oom registers static launch badparam. */
+ * BEHAVE: ok hang illegal misaligned trap assert segv wrong nan flaky behind before scribble oom registers static launch badparam gridsync. */
 #include "cuda_driver.h"
 
 #include <math.h>
@@ -285,7 +285,7 @@ EXPORT hone__cu_result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, 
 EXPORT hone__cu_result cuOccupancyMaxActiveClusters(int *count, hone__cu_function f, const hone__cu_launch *launch);
 EXPORT hone__cu_result cuOccupancyMaxActiveClusters(int *count, hone__cu_function f, const hone__cu_launch *launch) {
     (void)f;
-    *count = launch->attribute_count == 1 && launch->attribute->value.cluster.x == 5 ? 0 : 16;
+    *count = launch->attribute_count > 0 && launch->attribute->id == HONE_CU_LAUNCH_CLUSTER && launch->attribute->value.cluster.x == 5 ? 0 : 16;
     return 0;
 }
 
@@ -382,6 +382,11 @@ EXPORT hone__cu_result cuLaunchKernelEx(const hone__cu_launch *launch, hone__cu_
         return sticky;
     if (behaves(f, "launch"))
         return HONE_CU_OUT_OF_RESOURCES;
+    bool together = false;
+    for (unsigned i = 0; i < launch->attribute_count; i++)
+        together = together || (launch->attribute[i].id == HONE_CU_LAUNCH_COOPERATIVE && launch->attribute[i].value.cooperative == 1);
+    if (behaves(f, "gridsync") && !together)
+        pending = 719; /* a barrier of the grid's traps without it */
     if ((int)launch->shared_bytes > 49152 && (int)launch->shared_bytes > f->dynamic_bytes)
         return HONE_CU_INVALID_VALUE;
     now_us += f->us * (1.0 + 0.002 * (double)(rand() % 100) / 100.0);

@@ -86,9 +86,22 @@ static void misbehave(const char *how) {
     }
 }
 
+/* Adds "-DNAME=VALUE" to the code; like a compiler's: a macro that is not used leaves no trace. */
+static size_t add_macro(program *p, const char *source, size_t used, size_t bytes, const char *name, size_t name_length, const char *value, size_t length) {
+    char word[64];
+    (void)snprintf(word, sizeof word, "%.*s", (int)name_length, name);
+    if (word[0] == '\0' || strstr(source, word) == NULL)
+        return used;
+    if (strcmp(word, "BEHAVE") == 0)
+        misbehave(value);
+    return used + (size_t)snprintf(p->code + used, bytes - used, "-D%s=%.*s\n", word, (int)length, value);
+}
+
 EXPORT int nvrtcCompileProgram(program *p, int options, const char *const *option);
 EXPORT int nvrtcCompileProgram(program *p, int options, const char *const *option) {
-    size_t bytes = strlen(p->source) + 64;
+    const char *line = p->source, *source = strstr(p->source, "#line 1\n");
+    source = source != NULL ? source + strcspn(source, "\n") + 1 : p->source;
+    size_t bytes = 2 * strlen(p->source) + 64;
     for (int i = 0; i < options; i++)
         bytes += strlen(option[i]) + 1;
     p->code = malloc(bytes);
@@ -97,22 +110,21 @@ EXPORT int nvrtcCompileProgram(program *p, int options, const char *const *optio
     size_t used = (size_t)snprintf(p->code, bytes, "\177FAKE\n");
     for (int i = 0; i < options; i++) {
         const char *name = strncmp(option[i], "-D", 2) == 0 ? option[i] + 2 : "";
-        char word[64];
-        (void)snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
-        if (word[0] == '\0' || strstr(p->source, word) == NULL)
-            continue; /* like a compiler's: a macro that is not used leaves no trace */
-        if (strncmp(name, "BEHAVE=", 7) == 0)
-            misbehave(name + 7);
-        used += (size_t)snprintf(p->code + used, bytes - used, "%s\n", option[i]);
+        size_t length = strcspn(name, "=");
+        used = add_macro(p, source, used, bytes, name, length, name + length + (name[length] == '='), strlen(name) - length);
     }
-    const char *error = strstr(p->source, "#error");
+    for (; line < source && strncmp(line, "#define ", 8) == 0; line += strcspn(line, "\n") + 1) {
+        size_t length = strcspn(line + 8, " ");
+        used = add_macro(p, source, used, bytes, line + 8, length, line + 9 + length, strcspn(line + 9 + length, "\n"));
+    }
+    const char *error = strstr(source, "#error");
     if (error != NULL) {
         p->log = malloc(256);
         if (p->log != NULL)
             (void)snprintf(p->log, 256, "kernel.cu(1): error: %.*s\n\n1 error detected\n", (int)strcspn(error, "\n"), error);
         return 6;
     }
-    used += (size_t)snprintf(p->code + used, bytes - used, "---\n%s", p->source);
+    used += (size_t)snprintf(p->code + used, bytes - used, "---\n%s", source);
     p->code_bytes = used + 1;
     return 0;
 }

@@ -67,6 +67,11 @@ static int misbehave(const char *mode, long id) {
     } else if (strcmp(mode, "die") == 0) {
         (void)fprintf(stderr, "Traceback: the toolkit is missing\n");
         _exit(3);
+    } else if (strcmp(mode, "parting") == 0) { /* as after an illegal access on a GPU, when the next request is on its way already */
+        (void)snprintf(line, sizeof line, "{\"id\":%ld,\"ok\":false,\"error\":{\"code\":\"crash\",\"message\":\"illegal access\"}}\n", id);
+        say(line);
+        (void)usleep(50000);
+        _exit(0);
     } else if (strcmp(mode, "segv") == 0) {
         raise(SIGKILL);
     } else if (strcmp(mode, "close") == 0) {
@@ -254,6 +259,12 @@ static void test_client__broken_protocol_costs_one_config(void **state) {
     one_of_five("array", "measure", "0", HONE_OUTCOME_EVALUATOR, "no id");
     one_of_five("no-id", "measure", "0", HONE_OUTCOME_EVALUATOR, "no id");
     one_of_five("segv", "measure", "0", HONE_OUTCOME_EVALUATOR, "killed by signal 9");
+}
+
+static void test_client__ending_after_a_crash_blames_nobody_else(void **state) {
+    (void)state;
+    one_of_five("parting", "measure", "0", HONE_OUTCOME_CRASH, "illegal access");
+    one_of_five("parting", "measure", "3", HONE_OUTCOME_CRASH, "illegal access");
 }
 
 static void test_client__impossible_times_are_refused(void **state) {
@@ -470,6 +481,7 @@ int main(int argc, char **argv) {
     self_path[length] = '\0';
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_client__broken_protocol_costs_one_config),
+        cmocka_unit_test(test_client__ending_after_a_crash_blames_nobody_else),
         cmocka_unit_test(test_client__impossible_times_are_refused),
         cmocka_unit_test(test_client__hang_is_a_timeout),
         cmocka_unit_test(test_client__stderr_flood_does_no_harm),

@@ -141,6 +141,11 @@ class FaultTest(Gpu):
         # What only the compiled code tells: static and dynamic shared memory together, and clusters.
         self.assert_failed(self.run_one("BEHAVE=static", "US=1", launch={"shared_bytes": 4096}), "resources", "232000 bytes of static and 4096")
         self.assert_failed(self.run_one("BEHAVE=ok", "US=1", launch={"grid": [5], "cluster": [5]}), "resources", "no cluster of 5")
+        self.assert_failed(self.run_one("BEHAVE=ok", "US=1", launch={"grid": [133, 16], "cooperative": True}), "resources", "2128 blocks", "16 on each of 132")
+        # The fake takes the grid's barrier only from a cooperative launch.
+        self.assert_failed(self.run_one("BEHAVE=gridsync", "US=1", launch={"grid": [2]}), "crash", "LAUNCH_FAILED")
+        self.assert_good(self.run_one("BEHAVE=gridsync", "US=40", launch={"grid": [132, 16], "cooperative": True}), 40)
+        self.assert_good(self.run_one("BEHAVE=gridsync", "US=41", launch={"grid": [8], "cluster": [4], "cooperative": True}), 41)
         self.assert_good(self.run_one("BEHAVE=ok", "US=40", launch={"grid": [8], "cluster": [4], "shared_bytes": 100000}), 40)
         self.assert_good(self.run_one("BEHAVE=ok", "US=40", launch={"shared_bytes": 60000}), 40)
 
@@ -263,6 +268,9 @@ class DriverTest(Gpu):
         bad = self.compile("K=undeclared", "GRID=1")
         self.assert_failed(bad, "compile_error", "scale.cu(2)", "undeclared")
         self.assertEqual(self.compile("K=2", "GRID=9")["compile_ms"], 0)
+        body["kernel"]["entry"] = "twice"
+        self.assertTrue(session.ask("prepare", **body)["ok"])
+        self.assert_failed(self.compile("K=2", "GRID=1"), "compile_error", "no __global__ function twice at global scope")
 
 
 if __name__ == "__main__":

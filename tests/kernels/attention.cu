@@ -1,18 +1,28 @@
 /* attention.cu: o = softmax(q k^T / sqrt(D)) v for each head, halves in memory, floats in between, on the tensor cores by mma.sync.
  *
- * q, k, v and o are [HEADS, SEQ, D].  A block has BQ = WARPS * MT * 16 queries of one head and goes through the keys BKV at a time; cp.async
+ * q, k, v and o are [HEADS, SEQ, D], where 16 divides D.  A block has BQ = WARPS * MT * 16 queries of one head and goes through the keys BKV at a time; cp.async
  * fetches keys and values STAGES steps deep.  The maximum and the sum of a row are followed online, in base 2.  RESCALE says whether the
  * output so far is scaled at each step or only when a maximum of the warp has moved. */
 #include "half_ptx.cuh"
 
-constexpr int BQ = WARPS * MT * 16, THREADS = WARPS * 32, PITCH = D * 2, QT = D / 16, NT = BKV / 8, OT = D / 8;
+/* Rows in shared memory are as long as the next of 64, 128 and 256 halves. */
+constexpr int PITCH = (D <= 64 ? 64 : D <= 128 ? 128 : 256) * 2, CHUNKS = D / 8;
+constexpr int BQ = WARPS * MT * 16, THREADS = WARPS * 32, QT = D / 16, NT = BKV / 8, OT = D / 8;
 constexpr int STEPS = (SEQ + BKV - 1) / BKV, QUERY_BLOCKS = (SEQ + BQ - 1) / BQ;
-constexpr int Q_BYTES = BQ * D * 2, TILE_BYTES = BKV * D * 2; /* shared memory: queries (later the output), then STAGES of keys and values */
+constexpr int Q_BYTES = BQ * PITCH, TILE_BYTES = BKV * PITCH; /* shared memory: queries (later the output), then STAGES of keys and values */
 constexpr float LOWEST = -1e30f;
-constexpr float SCALE = (D == 64 ? 0.125f : 0.08838834764831845f) * 1.4426950408889634f; /* 1 / sqrt(D), for powers of two */
-static_assert(D == 64 || D == 128, "head dimensions of 64 and 128");
+static_assert(D % 16 == 0 && D <= 256, "head dimensions of multiples of 16 up to 256");
 
-/* Offset in a tile of a chunk of 16 bytes of a row of D halves (64 or 128: at least eight chunks), swizzled.  Tiles are aligned to a row, so the
+/* 1 / sqrt(n) by Newton's method, while compiling. */
+DEVICE constexpr double inverse_root(int n)
+{
+    double root = 1.0 / n;
+    for (int i = 0; i < 30; i++) root *= 1.5 - 0.5 * n * root * root;
+    return root;
+}
+constexpr float SCALE = (float)(inverse_root(D) * 1.4426950408889634); /* for powers of two */
+
+/* Offset in a tile of a chunk of 16 bytes of a row of at least eight chunks, swizzled.  Tiles are aligned to a row, so the
  * address of chunk c + n, where the bits of n are not in c, is that of c with n * 16 exclusively ored. */
 DEVICE int place(int row, int chunk)
 {
@@ -21,10 +31,13 @@ DEVICE int place(int row, int chunk)
 
 template <int COUNT> DEVICE void request_rows(word to, const half_bits *head, int first)
 {
+    /* Where whole rows of chunks make up the block's threads, each thread keeps its chunk. */
+    constexpr bool KEEPS = THREADS % CHUNKS == 0;
 #pragma unroll
-    for (int above = 0; above < COUNT; above += THREADS / (D / 8)) {
-        int row = above + threadIdx.x / (D / 8), chunk = threadIdx.x % (D / 8);
-        if (COUNT % (THREADS / (D / 8)) != 0 && row >= COUNT) break;
+    for (int i = 0; i < (COUNT * CHUNKS + THREADS - 1) / THREADS; i++) {
+        int index = i * THREADS + threadIdx.x;
+        int row = KEEPS ? i * (THREADS / CHUNKS) + threadIdx.x / CHUNKS : index / CHUNKS, chunk = KEEPS ? threadIdx.x % CHUNKS : index % CHUNKS;
+        if (COUNT * CHUNKS % THREADS != 0 && row >= COUNT) break;
         bool valid = SEQ % COUNT == 0 || first + row < SEQ;
         copy_async<16>(to + place(row, chunk), valid ? head + (long long)(first + row) * D + chunk * 8 : head, valid);
     }
@@ -175,8 +188,8 @@ DEVICE void write_output(queries &state, half_bits *o, int first)
     if constexpr (EPILOGUE == staged) {
         __syncwarp();
 #pragma unroll 4
-        for (int index = lane; index < MT * 16 * D / 8; index += 32) {
-            int row = warp * MT * 16 + index / (D / 8), chunk = index % (D / 8);
+        for (int index = lane; index < MT * 16 * CHUNKS; index += 32) {
+            int row = warp * MT * 16 + index / CHUNKS, chunk = index % CHUNKS;
             word out[4];
             load_shared<4>(out, shared_base() + place(row, chunk));
             if (SEQ % BQ == 0 || first + row < SEQ) store_global<4, plain>(o + (long long)(first + row) * D + chunk * 8, out);

@@ -70,7 +70,7 @@ def compile_config(nvrtc, spec, config, arch, reference=False):
     path = os.path.join(spec.folder, source)
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    words = [f"--gpu-architecture={arch}", "-std=c++17", f"-I{spec.folder}", "--ptxas-options=-v", *options]
+    words = [f"--gpu-architecture={arch}", "-std=c++17", "-default-device", f"-I{spec.folder}", "--ptxas-options=-v", *options]
     cubin, log = compile_text(nvrtc, text, path, words)
     registers = re.search(r"Used (\d+) registers", log)
     spills = re.search(r"(\d+) bytes spill stores", log)

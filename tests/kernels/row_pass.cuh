@@ -53,7 +53,8 @@ struct row_pass {
         }
         if constexpr (IN_SHARED)
             for (int ahead = 0; ahead < LEAD; ahead++) request(ahead);
-        if constexpr (AHEAD) load(following, row);
+        if constexpr (AHEAD)
+            if (more()) load(following, row);
     }
 
     DEVICE static int stride() { return gridDim.x * GROUPS; }
@@ -96,7 +97,6 @@ struct row_pass {
 
     DEVICE void load(word (*to)[WORDS], int wanted) const
     {
-        if (wanted >= rows) return;
 #pragma unroll
         for (int c = 0; c < CHUNKS; c++)
             if (inside(column(c))) load_halves<VEC, LOAD>(to[c], from + (long long)wanted * N + column(c));
@@ -108,7 +108,7 @@ struct row_pass {
         if constexpr (AHEAD) {
 #pragma unroll
             for (int i = 0; i < CHUNKS * WORDS; i++) held[i / WORDS][i % WORDS] = following[i / WORDS][i % WORDS];
-            load(following, row + stride());
+            if (row + stride() < rows) load(following, row + stride());
         } else if constexpr (HOLD == registers) {
             load(held, row);
         } else if constexpr (HOLD == async) {

@@ -65,6 +65,7 @@ SAME(HONE_CU_NEEDS_NEWER_DRIVER, CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER);
 SAME(HONE_CU_INVALID_CLUSTER_SIZE, CUDA_ERROR_INVALID_CLUSTER_SIZE);
 SAME(HONE_CU_CLUSTER_LAUNCH, CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH);
 SAME(HONE_CU_FUNCTION_WIDE_CLUSTER, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED);
+SAME(HONE_CU_LAUNCH_COOPERATIVE, CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
 SAME(HONE_CU_LAUNCH_CLUSTER, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
 
 #define AT(ours, member, theirs, field)                                                                                \
@@ -84,6 +85,7 @@ AT(hone__cu_launch, attribute_count, CUlaunchConfig, numAttrs);
 _Static_assert(sizeof(hone__cu_attribute) == sizeof(CUlaunchAttribute), "CUlaunchAttribute");
 AT(hone__cu_attribute, id, CUlaunchAttribute, id);
 AT(hone__cu_attribute, value, CUlaunchAttribute, value);
+AT(hone__cu_attribute, value.cooperative, CUlaunchAttribute, value.cooperative);
 AT(hone__cu_attribute, value.cluster.x, CUlaunchAttribute, value.clusterDim.x);
 AT(hone__cu_attribute, value.cluster.y, CUlaunchAttribute, value.clusterDim.y);
 AT(hone__cu_attribute, value.cluster.z, CUlaunchAttribute, value.clusterDim.z);

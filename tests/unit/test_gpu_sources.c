@@ -16,12 +16,12 @@ static void compile(const hone__nvrtc *nvrtc, const char *source, const char *ar
     (void)snprintf(option, sizeof option, "--gpu-architecture=%s", arch);
     (void)snprintf(headers, sizeof headers, "-I%s", nvrtc->headers);
     (void)snprintf(libcu, sizeof libcu, "-I%s", nvrtc->libcu[0] != '\0' ? nvrtc->libcu : nvrtc->headers);
-    const char *const options[] = {option, "-std=c++17", headers, libcu};
+    const char *const options[] = {option, "-std=c++17", "-default-device", headers, libcu};
     const char *const *text, *const *name;
     int count = hone__gpu_headers(&text, &name);
     size_t bytes = 0;
     assert_int_equal(nvrtc->create(&program, source, "own.cu", count, text, name), HONE_NVRTC_OK);
-    if (nvrtc->compile(program, toolkit ? 4 : 2, options) != HONE_NVRTC_OK) {
+    if (nvrtc->compile(program, toolkit ? 5 : 3, options) != HONE_NVRTC_OK) {
         char log[8192] = "";
         if (nvrtc->log_bytes(program, &bytes) == HONE_NVRTC_OK && bytes < sizeof log)
             (void)nvrtc->log(program, log);
@@ -86,12 +86,12 @@ static void test_gpu_sources__headers_that_sources_name(void **state) {
     static const char cuda[] = "#include <cuda_runtime.h>\n#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n#include <mma.h>\n#include <cooperative_groups.h>\n"
                                "#include <cooperative_groups/reduce.h>\n#include <cuda/pipeline>\n#include <cuda/barrier>\n#include <cuda/std/cstdint>\n"
                                "#include <cuda/std/cmath>\n#include <cuda/std/cfloat>\n";
-    static const char use[] = "static_assert(sizeof(int64_t) == 8 && sizeof(std::uint8_t) == 1 && UINT32_MAX == 0xffffffffu && INT_MAX == 2147483647, \"\");\n"
+    static const char use[] = "constexpr int half_of(int n) { return n / 2; }\nstatic_assert(half_of(4) == 2 && sizeof(int64_t) == 8 && sizeof(std::uint8_t) == 1 && UINT32_MAX == 0xffffffffu && INT_MAX == 2147483647, \"\");\n"
                               "extern \"C\" __global__ void k(float *x, uintptr_t n, std::size_t m) { assert(n > 0); if (threadIdx.x == 0) printf(\"%d\", 1);\n"
                               "    memcpy(x, x + 4, 16); x[n] = fminf(FLT_MAX, INFINITY) + NAN + M_PI + DBL_MAX + SIZE_MAX + m + sqrtf(x[1]); }\n";
     char source[4096], arch[16];
     assert_true(hone__nvrtc_arch(nvrtc, 9, 0, arch, sizeof arch));
-    (void)snprintf(source, sizeof source, "%s%s", c, use);
+    (void)snprintf(source, sizeof source, "#define T 32\n#line 1\n%s%s", c, use); /* as a parameter T comes: NVRTC itself uses the name */
     compile(nvrtc, source, arch, false);
     if (nvrtc->headers[0] == '\0')
         return;
@@ -138,15 +138,15 @@ static void test_gpu_sources__launches_beyond_the_device(void **state) {
         hone__gpu_launch launch;
         const char *words; /* NULL: fits */
     } cases[] = {
-        {{{1, 1, 1}, {1024, 1, 1}, {0, 1, 1}, 232448}, NULL},
-        {{{4, 6, 1}, {128, 1, 1}, {2, 3, 1}, 0}, NULL},
-        {{{1, 1, 1}, {1025, 1, 1}, {0, 1, 1}, 0}, "1025 threads of at most 1024"},
-        {{{1, 1, 1}, {32, 64, 1}, {0, 1, 1}, 0}, "2048 threads of at most 1024"},
-        {{{1, 1, 1}, {1, 1, 65}, {0, 1, 1}, 0}, "block z is 65 of at most 64"},
-        {{{1, 65536, 1}, {32, 1, 1}, {0, 1, 1}, 0}, "grid y is 65536 of at most 65535"},
-        {{{1, 1, 1}, {32, 1, 1}, {0, 1, 1}, 232449}, "232449 bytes of dynamic shared memory of at most 232448"},
-        {{{4, 5, 1}, {32, 1, 1}, {2, 2, 1}, 0}, "grid y, 5, is no multiple of the cluster's 2"},
-        {{{34, 1, 1}, {32, 1, 1}, {17, 1, 1}, 0}, "17 blocks of at most 16"},
+        {{{1, 1, 1}, {1024, 1, 1}, {0, 1, 1}, 232448, 0}, NULL},
+        {{{4, 6, 1}, {128, 1, 1}, {2, 3, 1}, 0, 0}, NULL},
+        {{{1, 1, 1}, {1025, 1, 1}, {0, 1, 1}, 0, 0}, "1025 threads of at most 1024"},
+        {{{1, 1, 1}, {32, 64, 1}, {0, 1, 1}, 0, 0}, "2048 threads of at most 1024"},
+        {{{1, 1, 1}, {1, 1, 65}, {0, 1, 1}, 0, 0}, "block z is 65 of at most 64"},
+        {{{1, 65536, 1}, {32, 1, 1}, {0, 1, 1}, 0, 0}, "grid y is 65536 of at most 65535"},
+        {{{1, 1, 1}, {32, 1, 1}, {0, 1, 1}, 232449, 0}, "232449 bytes of dynamic shared memory of at most 232448"},
+        {{{4, 5, 1}, {32, 1, 1}, {2, 2, 1}, 0, 0}, "grid y, 5, is no multiple of the cluster's 2"},
+        {{{34, 1, 1}, {32, 1, 1}, {17, 1, 1}, 0, 0}, "17 blocks of at most 16"},
     };
     char why[300];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -481,7 +481,7 @@ static void test_kernel__cuda_launch_and_config_reference(void **state) {
     cJSON_free(text);
     cJSON_ReplaceItemInObjectCaseSensitive(spec, "language", cJSON_CreateString("cuda"));
     cJSON_AddItemToObject(spec, "launch",
-                          cJSON_Parse("{\"grid\":[\"ceil_div(M, BM)\",2],\"block\":[\"32 * MR\"],\"shared_bytes\":\"BM * 4\"}"));
+                          cJSON_Parse("{\"grid\":[\"ceil_div(M, BM)\",2],\"block\":[\"32 * MR\"],\"shared_bytes\":\"BM * 4\",\"cooperative\":true}"));
     text = cJSON_PrintUnformatted(spec);
     cJSON_Delete(spec);
     hone_kernel *kernel = good(text);
@@ -490,7 +490,7 @@ static void test_kernel__cuda_launch_and_config_reference(void **state) {
     cJSON *body = NULL;
     hone_error err = {0};
     assert_int_equal(hone__kernel_compile_json(kernel, sizes, &kernel->space->base, &body, &err), HONE_OK);
-    assert_item(body, "launch", "{\"grid\":[4,2],\"block\":[128],\"cluster\":[],\"shared_bytes\":128}");
+    assert_item(body, "launch", "{\"grid\":[4,2],\"block\":[128],\"cluster\":[],\"shared_bytes\":128,\"cooperative\":true}");
     cJSON_Delete(body);
     assert_int_equal(hone__kernel_prepare_json(kernel, sizes, 1, &body, &err), HONE_OK);
     const cJSON *reference = cJSON_GetObjectItemCaseSensitive(body, "reference");
