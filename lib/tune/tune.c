@@ -2,6 +2,7 @@
  * runs ahead of timing; results come back in the order of proposal, which is what makes a tuning repeatable from its journal. */
 #include "alloc.h"
 #include "clock.h"
+#include "layer.h"
 #include "log.h"
 #include "transcript.h"
 #include "tuning.h"
@@ -230,23 +231,20 @@ static hone_status check_transcript(const hone__tuning *tuning, hone_error *err)
     return fresh ? HONE_OK : status;
 }
 
-static hone_match match_before(const hone__tuning *tuning, const hone_problem *problem) {
-    hone_answer *answer = NULL;
-    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
-        return HONE_MATCH_NONE;
-    hone_match match = hone_answer_match(answer);
-    hone_answer_free(answer);
-    return match;
-}
-
-/* Is there an exact answer of enough effort?  A thorough result serves a quick request, never the reverse. */
+/* Is there an exact answer of enough effort, in the cache's file or in a pack under it?  A thorough result serves a quick request, never the
+ * reverse. */
 static bool is_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
-    *match = match_before(tuning, problem);
-    if (tuning->options.force || *match != HONE_MATCH_EXACT || hone__cache_get(tuning->cache, &tuning->key, entry, NULL) != HONE_OK)
+    hone_answer *answer = NULL;
+    *match = HONE_MATCH_NONE;
+    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
         return false;
-    if (entry->effort >= hone__effort_wanted(&tuning->options))
+    *match = hone_answer_match(answer);
+    bool exact = !tuning->options.force && *match == HONE_MATCH_EXACT && hone__answer_take_entry(answer, entry);
+    hone_answer_free(answer);
+    if (exact && entry->effort >= hone__effort_wanted(&tuning->options))
         return true;
-    hone__entry_clear(entry);
+    if (exact)
+        hone__entry_clear(entry);
     return false;
 }
 
@@ -254,7 +252,7 @@ static bool is_answered(const hone__tuning *tuning, const hone_problem *problem,
  * the entry first keeps a plain miss from being counted twice. */
 static bool was_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
     hone__entry there;
-    if (tuning->options.force || hone__cache_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
+    if (tuning->options.force || hone__layers_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
         return false;
     hone__entry_clear(&there);
     return is_answered(tuning, problem, match, entry);
