@@ -139,7 +139,8 @@ static void show_result(const invocation *in, const inputs *what, const cJSON *r
     for (uint32_t i = 0; i < what->problem.count; i++)
         printf("  %s=%lld", hone_kernel_size_name(what->kernel, i), (long long)what->problem.size[i]);
     printf("%s  on ", style_off(stdout));
-    put_safe(stdout, hone_device_name(what->device), 0);
+    const char *device = json_string_at(json_at(json_at(result, "entry"), "device"), "name");
+    put_safe(stdout, device == NULL ? "" : device, 0);
     printf("\n\n");
     bool tuned = !cJSON_IsFalse(json_at(result, "tuned"));
     if (!tuned)

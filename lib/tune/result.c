@@ -57,6 +57,14 @@ bool hone__tuning_tick(hone__tuning *tuning, const char *event) {
     return tuning->options.progress(&progress, tuning->options.user) != 0;
 }
 
+int hone__tuning_start_tick(void *user) {
+    hone__tuning *tuning = user;
+    if (hone__tuning_tick(tuning, NULL))
+        return 1;
+    tuning->late = hone__tuning_overdue(tuning);
+    return tuning->late;
+}
+
 /* ---- finalists ---- */
 
 typedef struct final_set {
@@ -214,6 +222,7 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
         if (tuning->options.time_max_s > 0) {
             double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
             options.budget_ms = fmin(3000, fmax(200, left_ms));
+            options.limit_s = 1e-3 * fmax(0, left_ms) + OVERDUE_S;
         }
         hone_status status = HONE_OK;
         if (set->count > 1)

@@ -180,23 +180,18 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
     return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);
 }
 
-static int prepare_tick(void *user) {
-    return hone__tuning_tick(user, NULL) || hone__tuning_overdue(user);
-}
-
 static hone_status prepare_bench(hone__tuning *tuning, hone_error *err) {
     cJSON *body = NULL;
     HONE_TRY(hone__kernel_prepare_json(tuning->kernel, tuning->sizes, tuning->options.seed, &body, err));
-    hone_status status = hone__bench_prepare(tuning->bench, body, prepare_tick, tuning, err);
+    hone_status status = hone__bench_prepare(tuning->bench, body, hone__tuning_start_tick, tuning, err);
     cJSON_Delete(body);
-    if (status == HONE_E_CANCELLED && hone__tuning_overdue(tuning))
+    if (status == HONE_E_CANCELLED && tuning->late)
         status = hone__fail(err, HONE_E_TIMEOUT, "tune", "inputs and reference were not ready within the %.3g s for the tuning; give it more time, "
                             "or a faster reference", tuning->options.time_max_s);
     return status;
 }
 
 static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err) {
-    tuning->phase = "start";
     if (hone__tuning_tick(tuning, "starting the evaluator"))
         return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled before anything was measured");
     HONE_TRY(hone__bound_new(&tuning->bound, tuning->kernel->space, tuning->sizes, err));
@@ -283,6 +278,7 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
     tuning->kernel = kernel;
     tuning->caller_device = device;
     tuning->best = UINT32_MAX;
+    tuning->phase = "start";
     tuning->started_ns = hone__clock_ns();
     hone__entry entry = {0};
     hone_match before = HONE_MATCH_EXACT;
@@ -292,9 +288,11 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
         status = hone__tuning_options(&tuning->options, options, err);
     if (status == HONE_OK)
         status = hone__tuning_sizes(kernel, problem, tuning->sizes, err);
+    if (status == HONE_OK && device == NULL)
+        status = hone__tuning_own_device(tuning, err);
     if (status != HONE_OK)
         goto out;
-    tuning->key = hone__key_make(kernel, device, tuning->sizes);
+    tuning->key = hone__key_make(kernel, tuning->caller_device, tuning->sizes);
     bool hit = is_answered(tuning, problem, &before, &entry);
     if (!hit) {
         if (!tuning->options.force)
