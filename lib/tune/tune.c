@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
@@ -172,6 +172,7 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .rounds_max = tuning->options.rounds_max,
         .configs_per_round = tuning->options.configs_per_round,
         .initial_random = INITIAL_RANDOM,
+        .meanwhile = MEANWHILE,
         .llm = tuning->llm,
         .log = log,
         .may_stop = true,
