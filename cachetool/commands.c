@@ -18,6 +18,12 @@ const option_spec option_table[OPT_COUNT] = {
                         "Measure at most this many configs (200). Trials taken from the journal count."},
     [OPT_MAX_TIME] = {"max-time", 't', VALUE_SECONDS, "SECONDS", NULL, 0, 0, FIELD(max_time),
                       "Stop searching after this time. What is in hand then has ten seconds more. No limit unless given."},
+    [OPT_MIN_GAIN] = {"min-gain", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(min_gain),
+                      "Stop when 80 trials in a row brought no relative gain as large as this (0.005)."},
+    [OPT_ROOFLINE_STOP] = {"roofline-stop", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(roofline_stop),
+                           "Stop when the best config reaches this fraction of the physical limit (0.97)."},
+    [OPT_WHOLE_BUDGET] = {"whole-budget", 0, VALUE_NONE, NULL, NULL, 0, 0, FIELD(whole_budget),
+                          "Search until the trials or the time are used up, whatever there is still to gain."},
     [OPT_ROUNDS] = {"rounds", 0, VALUE_WHOLE, "N", NULL, 1, 1000, FIELD(rounds), "Ask the model at most this often (4)."},
     [OPT_CONFIGS_PER_ROUND] = {"configs-per-round", 0, VALUE_WHOLE, "N", NULL, 1, 256, FIELD(configs_per_round),
                                "Ask the model for this many configs at a time (15)."},
@@ -110,7 +116,8 @@ const option_spec option_table[OPT_COUNT] = {
 
 const command command_table[] = {
     {"tune", "SPEC.json", 1, 1, VALUE_FILE, NULL,
-     COMMON | PROBLEM | MODEL | BIT(SEARCH) | BIT(MAX_TIME) | BIT(MAX_TOKENS_TOTAL) | BIT(FORCE) | BIT(LLM_TIMEOUT) | BIT(TRANSCRIPT),
+     COMMON | PROBLEM | MODEL | BIT(SEARCH) | BIT(MAX_TIME) | BIT(MIN_GAIN) | BIT(ROOFLINE_STOP) | BIT(WHOLE_BUDGET) |
+         BIT(MAX_TOKENS_TOTAL) | BIT(FORCE) | BIT(LLM_TIMEOUT) | BIT(TRANSCRIPT),
      "Make sure that the cache has an exact answer, measuring if it has none",
      "Looks the problem up. When the cache has no exact answer, proposes configs, measures them in a separate process, "
      "verifies the best ones against each other, stores the winner and prints it.\n\n"

@@ -243,6 +243,8 @@ void tune_options_fill(hone_tune_options *to, const settings *from) {
     to->trials_max = (uint32_t)from->max_trials;
     to->rounds_max = (uint32_t)from->rounds;
     to->time_max_s = from->max_time;
+    to->min_gain = from->whole_budget ? -1 : from->min_gain;
+    to->roofline_stop = from->whole_budget ? -1 : from->roofline_stop;
     to->seed = from->seed;
     to->tokens_max = from->tokens;
     to->llm_provider = from->llm_provider;

@@ -55,14 +55,14 @@ typedef struct settings {
     const char *search, *evaluator, *device, *cache, *transcript, *about;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
     uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
-    double max_time, noise;
+    double max_time, noise, min_gain, roofline_stop;
     file_list transfer, pack;
     const char *kernel, *on_device, *strategy, *effort, *tool_version; /* which entries */
     double min_speedup, max_speedup;
     int64_t older_than_unix_s, newer_than_unix_s;
     const char *output, *policy, *base, *format, *symbol, *machine, *trust, *signature, *secret_key, *comment;
     uint64_t keep_s;
-    bool force, json, quiet, verbose, help, man, dry_run, strict, without_source;
+    bool whole_budget, force, json, quiet, verbose, help, man, dry_run, strict, without_source;
 } settings;
 
 typedef enum option_id {
@@ -72,6 +72,9 @@ typedef enum option_id {
     OPT_DEVICE,
     OPT_MAX_TRIALS,
     OPT_MAX_TIME,
+    OPT_MIN_GAIN,
+    OPT_ROOFLINE_STOP,
+    OPT_WHOLE_BUDGET,
     OPT_ROUNDS,
     OPT_CONFIGS_PER_ROUND,
     OPT_MAX_TOKENS_TOTAL,

@@ -614,10 +614,13 @@ typedef struct hone_tune_options {
     uint32_t llm_timeout_s;       /* per request with its retries; default 300 */
     hone_progress_fn *progress;
     void *user;
+    double min_gain;              /* a relative gain that is worth going on for: lfbo and hybrid stop when 80 trials in a row brought none as large, or half
+                                   * as many and no trial is expected to gain a tenth of it, llm after two rounds without one; 0: default 0.005; negative:
+                                   * only the budget ends them */
     const char *device;           /* which device, as for hone_device_for, when hone_tune is given none; NULL: its default */
 } hone_tune_options;
 #define HONE_TUNE_OPTIONS_INIT /* every member, so that C and C++ take it without a warning */                \
-    {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL}
+    {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL}
 
 /** Make sure that the cache or one of its packs has an exact answer, tuning when none has one; the result as JSON (spec/json.md, "tune").
  *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.

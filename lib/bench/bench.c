@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STRAGGLER_NS 1000000000u /* a compile that takes longer may be overtaken */
+#define POLL_MS 200u
+
 static uint64_t deadline_in(double seconds) {
     return hone__clock_ns() + (uint64_t)(seconds * 1e9);
 }
@@ -213,6 +216,7 @@ static hone_status start(hone__bench *bench, hone_error *err) {
 
 hone_status hone__bench_send_compile(hone__bench *bench, hone__job *job) {
     job->state = HONE_JOB_COMPILING;
+    job->sent_ns = hone__clock_ns();
     job->deadline_ns = deadline_in(bench->options.compile_s + HONE_BENCH_MARGIN_S);
     return send_request(bench, "compile", job->body, &job->request);
 }
@@ -282,9 +286,6 @@ static hone_status schedule(hone__bench *bench) {
             HONE_TRY(hone__bench_send_compile(bench, job));
             compiling++;
         }
-        /* On one device measured strictly in order, so that the results' order does not depend on the compiler's speed. */
-        if (bench->measures == 1)
-            measuring = 1;
     }
     return HONE_OK;
 }
@@ -407,6 +408,7 @@ static void take_hello(hone__bench *bench, cJSON *reply) {
         if (bench->parallel > 0 && hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "measures"), &measures) && measures > 1)
             bench->measures = measures > 16 ? 16 : (uint32_t)measures;
         bench->can_compare = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "compare"));
+        bench->can_cancel = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "cancel"));
         if (bench->hello == NULL)
             bench->hello = cJSON_Duplicate(reply, 1);
         bench->phase = HONE_PHASE_IDLE;
@@ -518,7 +520,7 @@ static void enforce_deadlines(hone__bench *bench) {
     uint64_t now = hone__clock_ns();
     char what[128];
     if (bench->control_request != 0 && now > bench->control_deadline_ns) {
-        const char *op = bench->phase == HONE_PHASE_GREETING ? "hello" : bench->phase == HONE_PHASE_PREPARING ? "prepare" : "compare";
+        const char *op = bench->phase == HONE_PHASE_GREETING ? "hello" : bench->phase == HONE_PHASE_PREPARING ? "prepare" : "compare or cancel";
         (void)snprintf(what, sizeof what, "the evaluator did not answer %s within %.0f s", op, bench->control_limit_s);
         hone__bench_fault(bench, HONE_OUTCOME_TIMEOUT, what);
         return;
@@ -676,28 +678,59 @@ static void keep_or_free(hone__bench *bench, hone__job *job) {
     }
 }
 
+/* Results come in the order of submission, so that a tuning can be repeated.  But one compile that takes a second and more, while half of the
+ * queue behind it is done, must not keep compilers and device idle: then the first that is done overtakes.  UINT32_MAX: none yet. */
+static uint32_t next_done(const hone__bench *bench) {
+    const hone__job *head = bench->queue[0];
+    uint32_t first = UINT32_MAX, done = 0;
+    for (uint32_t i = bench->queue_count; i > 0; i--) {
+        if (bench->queue[i - 1]->state == HONE_JOB_DONE) {
+            first = i - 1;
+            done++;
+        }
+    }
+    bool stuck = head->state == HONE_JOB_COMPILING && hone__clock_ns() - head->sent_ns > STRAGGLER_NS && 2 * done + 1 >= bench->queue_count;
+    return first == 0 || stuck ? first : UINT32_MAX;
+}
+
 hone_status hone__bench_next(hone__bench *bench, uint32_t timeout_ms, uint64_t *ticket, hone__measurement *out, hone_error *err) {
     if (bench->queue_count == 0)
         return hone__fail(err, HONE_E_NOTFOUND, "bench", "no config is queued");
     uint64_t deadline = hone__clock_ns() + (uint64_t)timeout_ms * 1000000;
-    uint32_t wait_ms = bench->queue[0]->state == HONE_JOB_DONE ? 0 : timeout_ms;
+    uint32_t wait_ms = next_done(bench) != UINT32_MAX ? 0 : timeout_ms < POLL_MS ? timeout_ms : POLL_MS;
     for (;;) {
-        hone__job *head = bench->queue[0];
         hone_status status = hone__bench_pump(bench, wait_ms, err);
-        if (head->state == HONE_JOB_DONE) {
-            *ticket = head->ticket;
-            *out = head->result;
+        uint32_t at = next_done(bench);
+        if (at != UINT32_MAX) {
+            hone__job *job = bench->queue[at];
+            *ticket = job->ticket;
+            *out = job->result;
             bench->queue_count--;
-            memmove(bench->queue, bench->queue + 1, bench->queue_count * sizeof bench->queue[0]);
-            keep_or_free(bench, head);
+            memmove(bench->queue + at, bench->queue + at + 1, (bench->queue_count - at) * sizeof bench->queue[0]);
+            keep_or_free(bench, job);
             return HONE_OK;
         }
         HONE_TRY(status);
         uint64_t now = hone__clock_ns();
         if (now >= deadline)
             return hone__fail(err, HONE_E_TIMEOUT, "bench", "no result yet");
-        wait_ms = (uint32_t)((deadline - now) / 1000000 + 1);
+        uint64_t left_ms = (deadline - now) / 1000000 + 1;
+        wait_ms = left_ms < POLL_MS ? (uint32_t)left_ms : POLL_MS; /* a straggler is overtaken by time alone, without any reply */
     }
+}
+
+/* Compiles that nobody waits for any more: the evaluator may end them. */
+static void cancel_dropped(hone__bench *bench) {
+    if (!bench->can_cancel || bench->dropped_count == 0 || bench->control_request != 0)
+        return;
+    hone__buf body;
+    hone__buf_init(&body, 8192);
+    for (uint32_t i = 0; i < bench->dropped_count; i++)
+        hone__buf_printf(&body, "%s%llu", i > 0 ? "," : ",\"ids\":[", (unsigned long long)bench->dropped[i]->request);
+    hone__buf_char(&body, ']');
+    if (body.status == HONE_OK) /* if it cannot be sent, they are waited for */
+        (void)hone__bench_control(bench, "cancel", body.data, bench->options.compile_s + HONE_BENCH_MARGIN_S);
+    hone__buf_free(&body);
 }
 
 void hone__bench_cancel(hone__bench *bench) {
@@ -713,4 +746,5 @@ void hone__bench_cancel(hone__bench *bench) {
         }
     }
     bench->queue_count = kept;
+    cancel_dropped(bench);
 }

@@ -1,5 +1,5 @@
-/* bench.h: the client of an evaluator (spec/evaluator.md).  Submit configs, take results in the order of submission; compiling runs
- * ahead.  A dead, hanging or lying evaluator costs the config that it was working on, never the search. */
+/* bench.h: the client of an evaluator (spec/evaluator.md).  Submit configs, take results, but for stragglers in the order of submission;
+ * compiling runs ahead.  A dead, hanging or lying evaluator costs the config that it was working on, never the search. */
 #ifndef HONE_BENCH_H
 #define HONE_BENCH_H
 
@@ -35,12 +35,12 @@ uint32_t hone__bench_parallel(const hone__bench *bench);
 hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, int (*tick)(void *user), void *user, hone_error *err);
 /* Queue one config: `compile` as hone__kernel_compile_json makes it (copied).  Tickets are the caller's, unique. */
 hone_status hone__bench_submit(hone__bench *bench, uint64_t ticket, const cJSON *compile, hone_error *err);
-/* The next result in order of submission.  HONE_E_TIMEOUT: none within timeout_ms (poll again); HONE_E_NOTFOUND: nothing is queued;
+/* The next result in order of submission; a compile that takes a second and more may be overtaken.  HONE_E_TIMEOUT: none within timeout_ms (poll again); HONE_E_NOTFOUND: nothing is queued;
  * HONE_E_EVALUATOR: the evaluator cannot be restarted any more. */
 hone_status hone__bench_next(hone__bench *bench, uint32_t timeout_ms, uint64_t *ticket, hone__measurement *out, hone_error *err);
 /* Best time so far; configs whose interval lies clearly above are abandoned.  0: never abandon. */
 void hone__bench_set_incumbent(hone__bench *bench, double ns);
-/* Drop what is queued and not started. */
+/* Drop what is queued or compiling; what is being measured, or done, stays. */
 void hone__bench_cancel(hone__bench *bench);
 /* Give up what the evaluator is working on, as a timeout for the reason `why`.  It is killed, and started again when it is next needed. */
 void hone__bench_interrupt(hone__bench *bench, const char *why);
@@ -55,6 +55,7 @@ typedef struct hone__finalist {
 typedef struct hone__compare_options {
     double error_rate;            /* probability of calling two equal configs different; default 0.05, over all pairs with the best */
     double budget_ms;             /* measuring time at the most; default 3000 */
+    double enough_ms;             /* beyond it only as many blocks are awaited as say something (27); default: the budget */
     double worth;                 /* differences below this fraction need not be told apart; default 0.002 */
     double limit_s;               /* given up after this, whatever hangs: HONE_E_TIMEOUT, or the result of what was measured; default none */
 } hone__compare_options;

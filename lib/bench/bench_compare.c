@@ -26,6 +26,7 @@
 #define BLOCKS_MAX 192u
 #define HANGS_MAX 2u
 static const uint32_t looks[] = {12, 18, 27, 40, 60, 90, 135, BLOCKS_MAX};
+#define BLOCKS_ENOUGH 27u
 #define LOOK_COUNT (sizeof looks / sizeof looks[0])
 
 typedef struct match {
@@ -365,6 +366,8 @@ static hone_status play(match *m, const hone__compare_options *options, hone_err
         double spent_ms = (double)(hone__clock_ns() - start) * 1e-6;
         if (spent_ms > options->budget_ms * (m->blocks < looks[0] ? 1.5 : 1.0))
             break;
+        if (spent_ms > options->enough_ms && m->blocks >= BLOCKS_ENOUGH)
+            break;
     }
     if (m->blocks == 0 && idle > 0)
         return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator fails when finalists are compared: %.400s", blame(m));
@@ -410,6 +413,7 @@ hone_status hone__bench_compare(hone__bench *bench, hone__finalist *finalist, ui
     hone__compare_options used = options != NULL ? *options : (hone__compare_options){0};
     used.error_rate = used.error_rate > 0.0 && used.error_rate < 1.0 ? used.error_rate : 0.05;
     used.budget_ms = used.budget_ms > 0.0 ? used.budget_ms : 3000.0;
+    used.enough_ms = used.enough_ms > 0.0 ? used.enough_ms : used.budget_ms;
     used.worth = used.worth > 0.0 && used.worth < 1.0 ? used.worth : 0.002;
     if (count < 1 || count > FINALISTS_MAX)
         return hone__fail(err, HONE_E_ARG, "bench", "1 to %u finalists can be compared", FINALISTS_MAX);

@@ -57,8 +57,8 @@ typedef struct hone__job {
     char *body;                  /* of `compile`, without the braces */
     hone__job_state state;
     hone__job_state suspect;     /* in flight at this stage when the evaluator failed together with others; QUEUED: no suspect */
-    bool dropped;                /* cancelled while compiling: the reply is awaited and forgotten */
     uint64_t request;            /* id of the request in flight, 0: none */
+    uint64_t sent_ns;            /* when that one left */
     uint64_t deadline_ns;
     int64_t handle;
     hone__measurement result;
@@ -81,14 +81,14 @@ struct hone__bench {
     hone__channel channel;
     hone__bench_phase phase;
     cJSON *hello;                /* of the first greeting */
-    bool can_compare;
+    bool can_compare, can_cancel;
     bool ever_result;
     uint32_t parallel;           /* compiles at a time; 0: one request at a time */
     uint32_t measures;           /* measurements at a time, beside them: equal devices, at least 1 */
     char *prepare;               /* body without the braces */
     double reference_s;          /* what prepare may take besides compiling */
     uint64_t next_request;
-    uint64_t control_request;    /* hello, prepare or compare in flight */
+    uint64_t control_request;    /* hello, prepare, compare or cancel in flight */
     uint64_t control_deadline_ns;
     double control_limit_s;
     cJSON *control_reply;        /* of a compare, or of a failed hello or prepare */

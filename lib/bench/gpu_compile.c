@@ -71,7 +71,9 @@ static int compile_child(void *context) {
     const compile_order *order = context;
     const hone__nvrtc *nvrtc = order->nvrtc;
     hone__rtc_program program = NULL;
-    hone__rtc_result code = nvrtc->create(&program, order->source, order->name, 0, NULL, NULL);
+    const char *const *header, *const *header_name;
+    int headers = hone__gpu_headers(&header, &header_name);
+    hone__rtc_result code = nvrtc->create(&program, order->source, order->name, headers, header, header_name);
     const char *lowered = order->entry;
     size_t bytes = 0;
     if (code != HONE_NVRTC_OK) {
@@ -127,8 +129,8 @@ static size_t texts_bytes(const cJSON *list) {
 /* Architecture, standard, macros, folders, then what the spec says. */
 static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *defines,
                                const cJSON *options, hone_error *err) {
-    size_t room = texts_bytes(defines) + texts_bytes(options) + strlen(gpus->nvrtc->headers) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
-    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8;
+    size_t room = texts_bytes(defines) + texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
+    size_t count = (size_t)cJSON_GetArraySize(defines) + (size_t)cJSON_GetArraySize(options) + 8; /* 5 of our own at most */
     size_t used = 0;
     bool standard = false;
     order->store = hone__alloc(room);
@@ -154,6 +156,8 @@ static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, 
         add(order, &used, room, "-I", include_dir);
     if (gpus->nvrtc->headers[0] != '\0')
         add(order, &used, room, "-I", gpus->nvrtc->headers);
+    if (gpus->nvrtc->libcu[0] != '\0')
+        add(order, &used, room, "-I", gpus->nvrtc->libcu);
     cJSON_ArrayForEach(item, options) {
         if (cJSON_IsString(item))
             add(order, &used, room, "", item->valuestring);
@@ -195,13 +199,38 @@ hone_status hone__gpu_build_start(hone__worker *worker, hone__build *build, cons
 
 /* ---- equal code ---- */
 
+/* A header of the toolkit or of C, which knows no parameter; any other may be a file of the kernel's own. */
+static bool harmless(const char *header, size_t length) {
+    static const char *const toolkit[] = {"cuda_fp16.h", "cuda_bf16.h", "cuda_fp8.h", "cuda_runtime.h", "cuda_pipeline.h", "cuda_pipeline_primitives.h",
+                                          "cuda_awbarrier.h", "cooperative_groups.h", "mma.h", "math_constants.h", "vector_types.h"};
+    static const char *const folders[] = {"cuda/", "cooperative_groups/", "cub/"};
+    const char *const *text, *const *name;
+    int count = hone__gpu_headers(&text, &name);
+    for (int i = 0; i < count; i++) {
+        if (strlen(name[i]) == length && memcmp(name[i], header, length) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < sizeof toolkit / sizeof toolkit[0]; i++) {
+        if (strlen(toolkit[i]) == length && memcmp(toolkit[i], header, length) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        if (length > strlen(folders[i]) && memcmp(folders[i], header, strlen(folders[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Could files or pasted tokens use a macro whose name the source does not spell? */
 static bool hides_names(const char *source) {
     for (const char *c = source; (c = strchr(c, '#')) != NULL; c++) {
         if (c[1] == '#')
             return true;
         const char *word = c + 1 + strspn(c + 1, " \t");
-        if (strncmp(word, "include", 7) == 0 && word[7 + strspn(word + 7, " \t")] != '<')
+        if (strncmp(word, "include", 7) != 0)
+            continue;
+        const char *file = word + 7 + strspn(word + 7, " \t");
+        if (file[0] != '<' || !harmless(file + 1, strcspn(file + 1, ">\n")))
             return true;
     }
     return false;

@@ -3,7 +3,8 @@
  * The worker never touches CUDA itself: a fault of a kernel poisons the process that launched it, so each GPU has a child, which is
  * replaced after a fault.  In the worker: gpu_start.c starts the children, gpu_front.c keeps them and relays, gpu_compile.c runs NVRTC in children of its own.
  * In a GPU's child: gpu_child.c reads the worker's lines, gpu_memory.c holds the buffers, gpu_module.c loads and launches, gpu_timing.c
- * measures, gpu_peaks.c finds the device's limits.  gpu_sources.c has the CUDA C that the back end itself needs. */
+ * measures, gpu_peaks.c finds the device's limits.  gpu_sources.c has the CUDA C that the back end itself needs,
+ * gpu_headers.c the C headers that NVRTC lacks. */
 #ifndef HONE_GPU_INTERNAL_H
 #define HONE_GPU_INTERNAL_H
 
@@ -183,6 +184,9 @@ bool hone__gpu_compare_all(hone__gpu_child *child, char *const *object, const ho
 
 /* gpu_peaks.c */
 bool hone__gpu_peaks(hone__gpu_child *child, const cJSON *objects, double peak[HONE_GPU_PEAKS]);
+
+/* gpu_headers.c: texts and names of headers that every compilation may include; the count of them. */
+int hone__gpu_headers(const char *const **text, const char *const **name);
 
 /* gpu_sources.c: caller frees (hone__free); NULL: out of memory. */
 char *hone__gpu_helper_source(void);

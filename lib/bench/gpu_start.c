@@ -262,7 +262,7 @@ void hone__gpu_hello(hone__worker *worker, uint64_t id, const char *name, bool p
     const hone__gpu_set *set = worker->gpus;
     hone__buf line;
     hone__buf_init(&line, HONE_LIMIT_MESSAGE_BYTES);
-    hone__buf_printf(&line, "{\"id\":%llu,\"ok\":true,\"protocol\":1,\"evaluator\":\"hone-worker %s, NVRTC %d.%d\",\"parallel\":%u,\"measures\":%u,\"compare\":true,\"device\":",
+    hone__buf_printf(&line, "{\"id\":%llu,\"ok\":true,\"protocol\":1,\"evaluator\":\"hone-worker %s, NVRTC %d.%d\",\"parallel\":%u,\"measures\":%u,\"compare\":true,\"cancel\":true,\"device\":",
                      (unsigned long long)id, HONE_VERSION_STRING, set->nvrtc->major, set->nvrtc->minor, worker->parallel, set->count);
     hone__json_print(&line, set->device);
     hone__buf_text(&line, ",\"peaks\":{");

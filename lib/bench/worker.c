@@ -101,7 +101,7 @@ static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
     cJSON *json = hone__device_to_json(worker->device);
     hone__buf line;
     begin(&line, id, true);
-    hone__buf_printf(&line, ",\"protocol\":1,\"evaluator\":\"hone-worker %s\",\"parallel\":%u,\"compare\":true,\"device\":", HONE_VERSION_STRING,
+    hone__buf_printf(&line, ",\"protocol\":1,\"evaluator\":\"hone-worker %s\",\"parallel\":%u,\"compare\":true,\"cancel\":true,\"device\":", HONE_VERSION_STRING,
                      worker->parallel);
     if (json != NULL)
         hone__json_print(&line, json);
@@ -232,6 +232,37 @@ static void finish_compile(hone__worker *worker, hone__build *build) {
     module->launch = build->launch;
     memcpy(module->source_key, build->source_key, sizeof module->source_key);
     answer_compile(worker, build->request, build->ms, module);
+}
+
+/* Nobody waits any more for the compiles of these ids, asked for before: end them, begun or not. */
+static void do_cancel(hone__worker *worker, uint64_t id, const cJSON *request) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(request, "ids")) {
+        int64_t wanted = 0, waiting = 0;
+        if (!hone__json_int(item, &wanted) || wanted <= 0)
+            continue;
+        for (uint32_t i = 0; i < HONE_WORKER_JOBS_MAX; i++) {
+            hone__build *build = &worker->build[i];
+            if (!build->active || build->request != (uint64_t)wanted)
+                continue;
+            build->outcome = HONE_OUTCOME_COMPILE_ERROR;
+            hone__build_kill(build);
+            hone__worker_refuse(worker, (uint64_t)wanted, "compile", "cancelled", "nobody waits for it any more");
+        }
+        cJSON *next;
+        for (cJSON *queued = worker->inbox->child; queued != NULL && queued != request; queued = next) {
+            const char *op = hone__json_string(queued, "op");
+            next = queued->next;
+            if (op == NULL || strcmp(op, "compile") != 0 || !hone__json_int(cJSON_GetObjectItemCaseSensitive(queued, "id"), &waiting) || waiting != wanted)
+                continue;
+            hone__worker_refuse(worker, (uint64_t)wanted, "compile", "cancelled", "nobody waits for it any more");
+            cJSON_Delete(cJSON_DetachItemViaPointer(worker->inbox, queued));
+        }
+    }
+    hone__buf line;
+    begin(&line, id, true);
+    hone__buf_char(&line, '}');
+    hone__worker_line(worker, &line);
 }
 
 /* ---- measure and compare ---- */
@@ -469,7 +500,7 @@ static bool must_wait(const hone__worker *worker, const char *op) {
     return worker->trial.active;
 }
 
-/* Begin what can begin: compiles overtake measurements, nothing overtakes a prepare. */
+/* Begin what can begin: compiles and cancels overtake measurements, nothing overtakes a prepare. */
 static void dispatch(hone__worker *worker) {
     bool serial_waits = false;
     cJSON *request = worker->inbox->child;
@@ -486,6 +517,9 @@ static void dispatch(hone__worker *worker) {
             taken = build != NULL;
             if (taken)
                 start_compile(worker, build, (uint64_t)id, request);
+        } else if (strcmp(op, "cancel") == 0) {
+            taken = true;
+            do_cancel(worker, (uint64_t)id, request);
         } else if (!serial_waits && !must_wait(worker, op)) {
             taken = true;
             do_serial(worker, (uint64_t)id, op, request);

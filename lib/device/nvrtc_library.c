@@ -121,7 +121,7 @@ static void find_headers(hone__nvrtc *out) {
         *slash = '\0';
     if (named != NULL && named[0] != '\0' && has_headers(out, named, ""))
         return;
-    if (slash != NULL && has_headers(out, beside, "/../include"))
+    if (slash != NULL && (has_headers(out, beside, "/../include") || has_headers(out, beside, "/../../cuda_runtime/include")))
         return;
     for (size_t v = 0; v < sizeof variables / sizeof variables[0]; v++) {
         const char *folder = getenv(variables[v]);
@@ -130,6 +130,22 @@ static void find_headers(hone__nvrtc *out) {
     }
     if (!has_headers(out, "/usr/local/cuda", "/include") && !has_headers(out, "/usr", "/include"))
         out->headers[0] = '\0';
+}
+
+/* The toolkit of CUDA 12 has libcu++ among its headers, that of 13 in a folder below them, pip's packages for 12 in one of its own. */
+static void find_libcu(hone__nvrtc *out) {
+    static const char *const places[] = {"", "/cccl", "/../../cuda_cccl/include"};
+    for (size_t i = 0; out->headers[0] != '\0' && i < sizeof places / sizeof places[0]; i++) {
+        char path[700];
+        (void)snprintf(out->libcu, sizeof out->libcu, "%.400s%s", out->headers, places[i]);
+        (void)snprintf(path, sizeof path, "%s/cuda/std/cstdint", out->libcu);
+        if (access(path, R_OK) == 0) {
+            if (i == 0)
+                out->libcu[0] = '\0';
+            return;
+        }
+    }
+    out->libcu[0] = '\0';
 }
 
 static hone_status open_locked(int driver, hone_error *err) {
@@ -152,6 +168,7 @@ static hone_status open_locked(int driver, hone_error *err) {
                           "no NVRTC (libnvrtc.so.13, .12 or .11.2), which compiles CUDA kernels: install the CUDA toolkit's, or name its file in "
                           "HONE_NVRTC_LIBRARY");
     find_headers(&fresh);
+    find_libcu(&fresh);
     table = fresh;
     ready = true;
     return HONE_OK;

@@ -34,6 +34,7 @@ typedef struct hone__nvrtc {
     int major, minor;
     char path[512];        /* of the library */
     char headers[512];     /* a toolkit's include folder, "" when none was found */
+    char libcu[512];       /* the folder that has libcu++ (cuda/std/...), which <cooperative_groups.h> needs since 13; "" when `headers` has it */
 } hone__nvrtc;
 
 /* Load NVRTC, once a process: $HONE_NVRTC_LIBRARY (a file) alone when it is set; else libnvrtc.so.13, .12, .11.2 and libnvrtc.so as the

@@ -33,9 +33,9 @@ enum {
     TRANSFERRED = 3,         /* configs of the evidence that are tried first, */
     OPPOSITES = 3,           /* the best of them with one value exchanged, */
     DRAWS_BESIDE = 3,        /* and draws that they are judged beside */
-    PATIENCE = 80            /* results without a gain of half a percent */
+    PATIENCE = 80            /* results without a gain that is worth it */
 };
-static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
+static const double expected_share = 0.1; /* of the gain that is worth going on for: if a trial is expected to bring less, half the patience does */
 static const double process_share = 0.85; /* of the process in the mixture, the forest has the rest */
 static const double warp_share = 1.0;      /* of the distance from the best to the median: what is worse than that is told apart less and less */
 static const double warp_least = 0.05;
@@ -670,7 +670,7 @@ static void lfbo_close(hone__strategy *strategy) {
     hone__lfbo_free(strategy->state);
 }
 
-/* The last result that was better than all before it by half a percent. */
+/* The last result that was better than all before it by a gain that is worth it. */
 static uint32_t last_gain(const hone__strategy *strategy) {
     double best = HUGE_VAL;
     uint32_t at = 0, told = 0;
@@ -679,7 +679,7 @@ static uint32_t last_gain(const hone__strategy *strategy) {
         if (!result->told)
             continue;
         told++;
-        if (result->measurement.outcome == HONE_OUTCOME_OK && result->measurement.median_ns < best * 0.995) {
+        if (result->measurement.outcome == HONE_OUTCOME_OK && result->measurement.median_ns < best * (1.0 - strategy->options.min_gain)) {
             best = result->measurement.median_ns;
             at = told;
         }
@@ -688,12 +688,13 @@ static uint32_t last_gain(const hone__strategy *strategy) {
 }
 
 bool hone__lfbo_stagnant(const hone__lfbo *lfbo, hone__strategy *strategy) {
-    if (!strategy->options.may_stop || strategy->best == UINT32_MAX)
+    double worth = strategy->options.min_gain;
+    if (worth <= 0 || strategy->best == UINT32_MAX)
         return false;
     uint32_t since = strategy->told - last_gain(strategy);
     if (since >= PATIENCE)
-        (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of 0.5 %% in %d trials", PATIENCE);
-    else if (since >= PATIENCE / 2 && lfbo->gain < gain_worth)
+        (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: no gain of %.3g %% in %d trials", 100 * worth, PATIENCE);
+    else if (since >= PATIENCE / 2 && lfbo->gain < expected_share * worth)
         (void)snprintf(strategy->stop, sizeof strategy->stop, "stagnation: a trial is expected to gain %.2g %%, and none did in %u", 100 * lfbo->gain,
                        since);
     else

@@ -19,7 +19,7 @@
 
 enum {
     ASK_AGAIN_PERCENT = 60, /* of a batch told before the next request leaves */
-    STAGNANT_ROUNDS = 2,    /* rounds with less than half a percent of gain before it stops */
+    STAGNANT_ROUNDS = 2,    /* rounds without a gain that is worth it before it stops */
     CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate ... */
     CREDIT_LATER = 2,       /* ... once a round of it did not pay */
     REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
@@ -242,9 +242,12 @@ static void next_round(hone__strategy *strategy) {
         return;
     }
     if (strategy->report.rounds > 0) {
-        talk->stagnant = best_ns(strategy) < talk->best_asked * 0.995 ? 0 : talk->stagnant + 1;
-        if (talk->stagnant >= STAGNANT_ROUNDS) {
-            end_rounds(strategy, "stagnation: two rounds of the model without a gain of 0.5 %");
+        double worth = strategy->options.min_gain > 0 ? strategy->options.min_gain : 0.005;
+        talk->stagnant = best_ns(strategy) < talk->best_asked * (1.0 - worth) ? 0 : talk->stagnant + 1;
+        if (talk->stagnant >= STAGNANT_ROUNDS && strategy->options.min_gain >= 0) {
+            char why[80];
+            (void)snprintf(why, sizeof why, "stagnation: two rounds of the model without a gain of %.3g %%", 100 * worth);
+            end_rounds(strategy, why);
             return;
         }
     }

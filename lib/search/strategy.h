@@ -54,7 +54,8 @@ typedef struct hone__strategy_options {
     hone__llm *llm;               /* llm only; borrowed */
     const hone__exchange_log *log; /* llm only; may be NULL */
     uint32_t meanwhile;           /* hybrid: configs of the surrogate that may be measured while one request is under way; 0: the device waits */
-    bool may_stop;                /* end when going on is not worth its price; false: only the budget ends it */
+    double min_gain;              /* end when a relative gain of so much is not to be expected any more; 0: only the budget ends lfbo; negative: that of
+                                   * the model's rounds too */
     bool fall_back;               /* auto: a failing model is a warning and lfbo goes on; else it ends the search */
 } hone__strategy_options;
 

@@ -19,6 +19,8 @@ enum {
     RESULT_TRIES = 40
 };
 
+#define FINAL_SHARE 0.1 /* of the search's time, for finalists that are hard to tell apart */
+
 double hone__tuning_elapsed(const hone__tuning *tuning) {
     return tuning->earlier_s + (double)(hone__clock_ns() - tuning->started_ns) * 1e-9;
 }
@@ -136,10 +138,11 @@ static hone_status drain(hone__tuning *tuning, hone_error *err) {
 /* Compile and run a trial of the journal once.  An evaluator that dies meanwhile says nothing about the config: twice more. */
 static hone_status run_again(hone__tuning *tuning, uint32_t trial, hone__measurement *again, hone_error *err) {
     for (int attempt = 0; attempt < 3; attempt++) {
-        HONE_TRY(submit(tuning, &tuning->trial[trial].config, trial, err));
+        tuning->ticket[trial] = tuning->next_ticket++;
+        HONE_TRY(submit(tuning, &tuning->trial[trial].config, tuning->ticket[trial], err));
         uint64_t ticket = UINT64_MAX;
         hone_status status = HONE_E_TIMEOUT;
-        while (status == HONE_E_TIMEOUT || (status == HONE_OK && ticket != trial)) {
+        while (status == HONE_E_TIMEOUT || (status == HONE_OK && ticket != tuning->ticket[trial])) {
             status = hone__bench_next(tuning->bench, 200, &ticket, again, err);
             if (hone__tuning_tick(tuning, NULL))
                 return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled");
@@ -171,7 +174,7 @@ static hone_status make_ready(hone__tuning *tuning, final_set *set, hone_error *
         i++;
     }
     for (uint32_t i = 0; i < set->count; i++)
-        set->finalist[i] = (hone__finalist){.ticket = set->trial[i], .result = tuning->result[set->trial[i]]};
+        set->finalist[i] = (hone__finalist){.ticket = tuning->ticket[set->trial[i]], .result = tuning->result[set->trial[i]]};
     return set->count > 0 ? HONE_OK : hone__fail(err, HONE_E_NOVALID, "tune", "none of the finalists ran a second time");
 }
 
@@ -218,7 +221,7 @@ static bool hidden(hone__tuning *tuning, const final_set *set) {
 static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
     for (int again = 0;; again++) {
         HONE_TRY(make_ready(tuning, set, err));
-        hone__compare_options options = {0};
+        hone__compare_options options = {.enough_ms = 1e3 * FINAL_SHARE * hone__tuning_elapsed(tuning)};
         if (tuning->options.time_max_s > 0) {
             double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
             options.budget_ms = fmin(3000, fmax(200, left_ms));
@@ -239,7 +242,7 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
             status = hone__fail(err, HONE_E_EVALUATOR, "tune", "%d sets of them failed when they were measured again", again + 1);
         }
         for (uint32_t i = 0; i < set->count; i++)
-            set->finalist[i] = (hone__finalist){.ticket = set->trial[i], .rank = i, .result = tuning->result[set->trial[i]]};
+            set->finalist[i] = (hone__finalist){.ticket = tuning->ticket[set->trial[i]], .rank = i, .result = tuning->result[set->trial[i]]};
         if (status != HONE_OK && tuning->warning[0] == '\0' && err != NULL)
             (void)snprintf(tuning->warning, sizeof tuning->warning, "finalists were not compared: %.180s", err->message);
         return set->count > 0 ? HONE_OK : hone__fail(err, HONE_E_NOVALID, "tune", "none of the finalists ran a second time");

@@ -43,6 +43,7 @@ static void load_known(hone__tuning *tuning, uint32_t number) {
         if (known != NULL && measured && hone__json_parse(&json, trial[i].config, strlen(trial[i].config), "journal", NULL) == HONE_OK &&
             hone__config_read(tuning->kernel->space, json, false, &known->config, NULL, NULL) == HONE_OK) {
             known->result = trial[i].result;
+            known->order = i;
             tuning->known_count++;
         }
         cJSON_Delete(json);
@@ -130,14 +131,18 @@ static bool append(hone__tuning *tuning, const hone__proposal *proposal, const h
         hone__measurement *results = hone__realloc(tuning->result, capacity * sizeof *results);
         if (results != NULL)
             tuning->result = results;
+        uint64_t *tickets = hone__realloc(tuning->ticket, capacity * sizeof *tickets);
+        if (tickets != NULL)
+            tuning->ticket = tickets;
         bool *flags = hone__realloc(tuning->from_journal, capacity * sizeof *flags);
         if (flags != NULL)
             tuning->from_journal = flags;
-        if (trial == NULL || results == NULL || flags == NULL)
+        if (trial == NULL || results == NULL || tickets == NULL || flags == NULL)
             return false;
         tuning->trials_capacity = capacity;
     }
     tuning->trial[tuning->trials] = *proposal;
+    tuning->ticket[tuning->trials] = UINT64_MAX; /* until the evaluator has it */
     tuning->result[tuning->trials] = *result;
     tuning->from_journal[tuning->trials++] = from_journal;
     return true;

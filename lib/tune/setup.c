@@ -47,6 +47,10 @@ hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options
         out->seed = 1;
     if (out->roofline_stop == 0)
         out->roofline_stop = 0.97;
+    if (out->min_gain == 0)
+        out->min_gain = 0.005;
+    if (!(out->min_gain < 1))
+        return hone__fail(err, HONE_E_ARG, "tune", "min_gain is a fraction below 1, such as 0.005");
     if (out->configs_per_round == 0)
         out->configs_per_round = 15;
     if (out->configs_per_round > 64)
@@ -340,5 +344,6 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__free(tuning->seed);
     hone__free(tuning->trial);
     hone__free(tuning->result);
+    hone__free(tuning->ticket);
     hone__free(tuning->from_journal);
 }

@@ -1,5 +1,6 @@
 /* tune.c: what happens on a miss: cache -> search <-> bench -> cache.  The loop keeps a short queue of configs in flight, so that compiling
- * runs ahead of timing; results come back in the order of proposal, which is what makes a tuning repeatable from its journal. */
+ * runs ahead of timing; results come back in the order of proposal, but for stragglers, and the journal's order is the course that the next
+ * process repeats. */
 #include "alloc.h"
 #include "clock.h"
 #include "layer.h"
@@ -19,7 +20,6 @@ typedef struct flight_queue {
     const hone__known *known[FLIGHT_MAX]; /* answered by the journal, or NULL: with the evaluator */
     uint64_t ticket[FLIGHT_MAX];
     uint32_t count, window;
-    uint64_t next_ticket;
     hone__ask_state state;
 } flight_queue;
 
@@ -66,7 +66,7 @@ static hone_status fill(hone__tuning *tuning, flight_queue *flight, hone_error *
             break;
         const hone__known *known = hone__session_find(tuning, &proposal->config);
         flight->known[flight->count] = known;
-        flight->ticket[flight->count] = flight->next_ticket++;
+        flight->ticket[flight->count] = tuning->next_ticket++;
         if (known == NULL) {
             cJSON *body = NULL;
             HONE_TRY(hone__kernel_compile_json(tuning->kernel, tuning->sizes, &proposal->config, &body, err));
@@ -92,31 +92,48 @@ static void describe(const hone__tuning *tuning, const hone__proposal *proposal,
     hone__buf_free(&config);
 }
 
-/* Take the oldest config in flight if its result is there. */
-static hone_status take(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
-    hone__measurement result;
-    const hone__known *known = flight->known[0];
-    if (known != NULL) {
-        result = known->result;
-    } else {
-        uint64_t ticket = 0;
-        HONE_TRY(hone__bench_next(tuning->bench, SLICE_MS, &ticket, &result, err));
-        if (ticket != flight->ticket[0])
-            return hone__fail(err, HONE_E_BUG, "tune", "results came back out of order");
-    }
-    hone__proposal proposal = flight->proposal[0];
-    uint64_t ticket = flight->ticket[0];
-    flight->count--;
+/* The first of the configs in flight that the journal answers, in its order; UINT32_MAX: none. */
+static uint32_t first_known(const flight_queue *flight) {
+    uint32_t first = UINT32_MAX;
     for (uint32_t i = 0; i < flight->count; i++) {
+        if (flight->known[i] != NULL && (first == UINT32_MAX || flight->known[i]->order < flight->known[first]->order))
+            first = i;
+    }
+    return first;
+}
+
+static void leave_flight(flight_queue *flight, uint32_t at) {
+    flight->count--;
+    for (uint32_t i = at; i < flight->count; i++) {
         flight->proposal[i] = flight->proposal[i + 1];
         flight->known[i] = flight->known[i + 1];
         flight->ticket[i] = flight->ticket[i + 1];
     }
-    if (ticket != tuning->trials)
-        return hone__fail(err, HONE_E_BUG, "tune", "ticket and trial numbers disagree");
+}
+
+/* Take the next config in flight whose result is there: the journal's first, which came before any other result. */
+static hone_status take(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
+    hone__measurement result;
+    uint32_t at = first_known(flight);
+    const hone__known *known = at == UINT32_MAX ? NULL : flight->known[at];
+    uint64_t ticket = 0;
+    if (known != NULL) {
+        result = known->result;
+    } else {
+        HONE_TRY(hone__bench_next(tuning->bench, SLICE_MS, &ticket, &result, err));
+        for (at = 0; at < flight->count && flight->ticket[at] != ticket; at++) {
+        }
+        if (at == flight->count)
+            return hone__fail(err, HONE_E_BUG, "tune", "a result came back that nobody waits for");
+    }
+    hone__proposal proposal = flight->proposal[at];
+    uint32_t number = tuning->trials;
+    leave_flight(flight, at);
     hone__session_trial(tuning, &proposal, &result, known != NULL);
-    if (tuning->trials != ticket + 1)
+    if (tuning->trials != number + 1)
         return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for another trial");
+    if (known == NULL)
+        tuning->ticket[number] = ticket;
     if (tuning->best != UINT32_MAX)
         hone__bench_set_incumbent(tuning->bench, tuning->result[tuning->best].median_ns);
     HONE_TRY(hone__strategy_tell(tuning->strategy, &proposal.config, &result));
@@ -175,7 +192,7 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .meanwhile = MEANWHILE,
         .llm = tuning->llm,
         .log = log,
-        .may_stop = true,
+        .min_gain = tuning->options.min_gain,
         .fall_back = strcmp(tuning->search_name, "auto") == 0,
     };
     return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);

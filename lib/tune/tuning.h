@@ -9,6 +9,7 @@
 typedef struct hone__known {
     hone__config config;
     hone__measurement result;
+    uint32_t order;                    /* in the journal */
 } hone__known;
 
 typedef struct hone__tuning {
@@ -51,8 +52,10 @@ typedef struct hone__tuning {
     double claim_renewed_s;
     hone__proposal *trial;             /* told so far, in order, with results */
     hone__measurement *result;
+    uint64_t *ticket;                  /* what the evaluator's client knows each trial by; finalists get another one if they run again */
     bool *from_journal;
     uint32_t trials, trials_capacity;
+    uint64_t next_ticket;
     uint32_t failed, resumed;
     uint32_t best;                     /* index in trial; UINT32_MAX */
     double default_ns;

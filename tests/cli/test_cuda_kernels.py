@@ -32,10 +32,14 @@ ONCE = unittest.skipUnless(os.path.basename(os.environ["HONE_BUILD_DIR"]) == "de
 
 # One case of each, for time (tests/kernels/run_on_cpu.py tries more): small problems that still have several tiles or rows, and edges; the configs keep launches small on a CPU.
 ON_CPU = {
-    "rms_norm": [({"ROWS": 3, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2})],
-    "layer_norm": [({"ROWS": 3, "N": 520}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "VARIANCE": "one_pass"})],
-    "softmax": [({"ROWS": 2, "N": 520}, {"TPR": 64, "VEC": 4, "HOLD": "reread", "SUM": "online"})],
-    "transpose": [({"ROWS": 72, "COLS": 136}, {"METHOD": "matrix", "PAD": 0, "THREADS": 128})],
+    "rms_norm": [({"ROWS": 3, "N": 1000}, {"TPR": 64, "HOLD": "async", "BLOCKS": 132, "STAGES": 2}), ({"ROWS": 5, "N": 7}, {"TPR": 64, "VEC": 1})],
+    "layer_norm": [({"ROWS": 3, "N": 520}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "VARIANCE": "one_pass"}),
+                   ({"ROWS": 133, "N": 40}, {"TPR": 64, "STAGES": 2, "BLOCKS": 128, "WEIGHTS": "registers"})],
+    "softmax": [({"ROWS": 2, "N": 520}, {"TPR": 64, "VEC": 4, "HOLD": "reread", "SUM": "online"}),
+                ({"ROWS": 300, "N": 72}, {"TPR": 32, "GROUPS": 2, "HOLD": "bulk", "STAGES": 3, "BLOCKS": 128, "STORE": "bulk"})],
+    "transpose": [({"ROWS": 72, "COLS": 136}, {"METHOD": "matrix", "PAD": 0, "THREADS": 128}),
+                  ({"ROWS": 392, "COLS": 520}, {"METHOD": "engine", "TR": 32, "TC": 32, "PAD": 0, "THREADS": 64, "BLOCKS": 128, "STAGES": 2, "BAND": 4}),
+                  ({"ROWS": 35, "COLS": 70}, {"LV": 2, "SV": 1, "PAD": 0})],
     "matmul": [({"M": 64, "N": 64, "K": 104}, {"BM": 64, "BN": 64, "WM": 32, "WN": 32, "SPLIT_K": 2, "EPILOGUE": "direct"})],
     "matmul_wgmma": [({"M": 64, "N": 72, "K": 136}, {"CONSUMERS": 1, "EPILOGUE": "shuffled"})],
     "attention": [({"HEADS": 1, "SEQ": 64, "D": 64}, {"WARPS": 2, "BKV": 32, "STAGES": 3, "RESCALE": "vote"})],

@@ -101,6 +101,16 @@ class TuneTest(CommandTest):
         self.tune("--max-time", "4", "--set", "N=1000000")
         self.assertLess(time.monotonic() - started, 60 * PATIENCE)  # a busy machine is slow; one that forgets the limit is slower
 
+    def test_what_is_worth_going_on_for(self):
+        evaluator = self.write("flat.py", 'import json, sys\nn = 0\nfor line in sys.stdin:\n    request = json.loads(line)\n'
+                               '    reply = {"id": request["id"], "ok": True, "handle": n, "samples_ns": [1000] * 8}\n    n += 1\n'
+                               '    if request["op"] == "hello":\n        reply.update(protocol=1, device={"kind": "toy", "identity": {"a": 1}})\n'
+                               '    print(json.dumps(reply), flush=True)\n')
+        words = ["--evaluator", f"python3 {evaluator}", "--search", "lfbo", "--max-trials", "110", "--force"]
+        self.assertRegex(json.loads(self.tune(*words, "--json").stdout)["stop"], "^stagnation: .*in [4-8][0-9]")
+        whole = json.loads(self.tune(*words, "--whole-budget", "--json").stdout)
+        self.assertEqual((whole["trials"], whole["stop"]), (110, "trials: the budget is used up"))
+
     def test_no_model(self):
         done = self.expect(5, "tune", self.spec, "--cache", self.cache, "--search", "llm", timeout=120)
         self.assertIn("E_NOMODEL", done.stderr)

@@ -15,6 +15,33 @@ ANSWERS = ['{"configs": [{"BLOCK": 512, "UNROLL": 8, "OPT": 3}, {"BLOCK": 1024, 
            '{"configs": [{"BLOCK": 4096, "UNROLL": 64, "OPT": 3}, {"BLOCK": 2048, "UNROLL": 2, "OPT": 3}, {"BLOCK": 128, "UNROLL": 4, "OPT": 2}]}']
 
 
+STRAGGLING = '''
+"""Compiles side by side; the fourth compile lasts until this process ends, or, after a kill, no longer than the others."""
+import json, sys
+log = open(sys.argv[1], "a+")
+log.seek(0)
+slow = None if "killed" in log.read() else 3
+handles, first = [], slow is not None
+for line in sys.stdin:
+    request = json.loads(line)
+    op, reply = request["op"], {"id": request["id"], "ok": True}
+    if op == "hello":
+        reply.update(protocol=1, parallel=4, compare=False, device={"kind": "toy", "identity": {"a": 1}})
+    if op == "compile":
+        handles.append(request["config"])
+        reply["handle"] = len(handles) - 1
+        if reply["handle"] == slow:
+            continue
+    if op == "measure":
+        config = json.dumps(handles[request["handle"]], sort_keys=True)
+        if request["incumbent_ns"] or first:  # finalists have none
+            print("measure " + config, file=log, flush=True)
+        first = False
+        reply["samples_ns"] = [1000.0 + sum(map(ord, config)) % 97] * 8
+    print(json.dumps(reply), flush=True)
+'''
+
+
 class ResumeTest(CommandTest):
     def setUp(self):
         super().setUp()
@@ -87,6 +114,29 @@ class ResumeTest(CommandTest):
         # A kill may fall between the end of a measurement and its being written down: that one is lost, and no other.
         self.assertLessEqual(again, kills, collections.Counter(measured[:over]))
         self.assertGreaterEqual(result["resumed"], before - kills)
+
+    def test_killed_after_a_straggler_was_overtaken(self):
+        log = self.write("compiled.log", "")
+        evaluator = self.write("straggling.py", STRAGGLING)
+        words = ["--search", "random", "--max-trials", "24", "--evaluator", f"python3 -B {evaluator} {log}"]
+        process = self.start(*words)
+
+        def order():
+            with open(log, encoding="utf-8") as file:
+                return [line.strip() for line in file if line.startswith("measure ")]
+
+        self.wait(process, lambda: len(order()) >= 12, "12 measurements", 60)  # more than are in flight: some have overtaken
+        time.sleep(0.3)
+        self.kill(process)
+        with open(log, "a", encoding="utf-8") as file:
+            file.write("killed\n")
+        result = self.finish(self.start(*words))
+        self.assertEqual(result["trials"], 24)
+        measured = order()
+        self.assertEqual(len(set(measured)), 24)
+        twice = [line for line, times in collections.Counter(measured).items() if times > 1]
+        self.assertLessEqual(len(twice), 1, twice)  # the kill may fall between a measurement and its being written down
+        self.assertGreaterEqual(result["resumed"], 11)
 
     def prompts(self, box):
         names = sorted(name for name in os.listdir(box) if name.endswith(".prompt.md"))

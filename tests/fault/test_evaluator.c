@@ -100,20 +100,42 @@ static int misbehave(const char *mode, long id) {
     return 1;
 }
 
+/* A compile that takes until it is cancelled; returns 0 when it is not for us. */
+static int dawdle(const char *mode, const char *line, long id, int is_evil, long *late) {
+    char text[160];
+    if (strcmp(mode, "late") != 0)
+        return 0;
+    if (is_evil) {
+        *late = id;
+        return 1;
+    }
+    if (strstr(line, "\"op\":\"cancel\"") == NULL)
+        return 0;
+    (void)snprintf(text, sizeof text, "\"ids\":[%ld]", *late);
+    if (strstr(line, text) != NULL) {
+        (void)snprintf(text, sizeof text, "{\"id\":%ld,\"ok\":false,\"error\":{\"code\":\"cancelled\",\"message\":\"ended\"}}\n", *late);
+        say(text);
+    }
+    answer(id, "");
+    return 1;
+}
+
 static int evil(const char *mode, const char *stage, const char *parallel) {
     static char line[65536];
     char rest[256];
     int evil_handle[1000] = {0};
-    long handles = 0;
+    long handles = 0, late = 0;
     while (fgets(line, sizeof line, stdin) != NULL) {
         const char *found = strstr(line, "\"id\":");
         long id = found != NULL ? strtol(found + 5, NULL, 10) : 0;
         int is_evil = strstr(line, "EVIL") != NULL;
+        if (dawdle(mode, line, id, is_evil, &late))
+            continue;
         if (strstr(line, "\"op\":\"hello\"") != NULL) {
             if (strcmp(stage, "hello") == 0 && misbehave(mode, id))
                 continue;
             (void)snprintf(rest, sizeof rest,
-                           ",\"protocol\":1,\"parallel\":%s,\"compare\":%s,\"device\":{\"kind\":\"toy\",\"name\":\"toy\",\"identity\":{\"a\":1}}", parallel,
+                           ",\"protocol\":1,\"parallel\":%s,\"compare\":%s,\"cancel\":true,\"device\":{\"kind\":\"toy\",\"name\":\"toy\",\"identity\":{\"a\":1}}", parallel,
                            strcmp(stage, "compare") == 0 ? "true" : "false");
             answer(id, rest);
         } else if (strstr(line, "\"op\":\"prepare\"") != NULL) {
@@ -412,6 +434,33 @@ static void test_compare__alternates_measurements_without_compare(void **state) 
     hone__bench_close(bench);
 }
 
+/* One compile that does not end is overtaken; cancelled, it delays nobody, and the evaluator that did it lives on. */
+static void test_client__straggler_is_overtaken_and_cancelled(void **state) {
+    (void)state;
+    hone_error err = {0};
+    hone__bench *bench = NULL;
+    const char *const command[] = {self_path, "evil", "late", "compile", "4", NULL};
+    const hone__bench_options options = {.command = command, .compile_s = 60.0, .run_s = 0.1, .budget_ms = 5};
+    if (hone__bench_open(&bench, &options, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    prepare(bench);
+    for (uint64_t i = 0; i < 6; i++)
+        submit(bench, i, i == 1);
+    assert_int_equal(take(bench, 0).outcome, HONE_OUTCOME_OK);
+    for (uint64_t i = 2; i < 5; i++)
+        assert_int_equal(take(bench, i).outcome, HONE_OUTCOME_OK);
+    hone__bench_cancel(bench); /* the straggler goes; 5 is done, or goes too */
+    uint64_t ticket = 0;
+    hone__measurement result;
+    while (hone__bench_next(bench, 100, &ticket, &result, &err) != HONE_E_NOTFOUND) {
+    }
+    prepare(bench); /* waits until nothing is in flight: for the straggler, were it not cancelled, a minute */
+    submit(bench, 6, 0);
+    result = take(bench, 6);
+    assert_true(result.median_ns > 1004.0); /* the handles go on: the same process */
+    hone__bench_close(bench);
+}
+
 int main(int argc, char **argv) {
     if (argc > 4 && strcmp(argv[1], "evil") == 0)
         return evil(argv[2], argv[3], argv[4]);
@@ -429,6 +478,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_client__failing_prepare_is_told),
         cmocka_unit_test(test_client__gives_up_in_the_end),
         cmocka_unit_test(test_client__cancel_keeps_what_runs),
+        cmocka_unit_test(test_client__straggler_is_overtaken_and_cancelled),
         cmocka_unit_test(test_compare__lies_are_refused),
         cmocka_unit_test(test_compare__alternates_measurements_without_compare),
     };

@@ -120,6 +120,34 @@ class Worker(unittest.TestCase):
         self.assertTrue(ask("bye")["ok"])
         self.assertEqual(self.session.close(), 0)
 
+    def test_cancel__ends_compiles_begun_or_not(self):
+        slow = os.path.join(self.folder.name, "slow_cc")
+        with open(slow, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\ncase \"$*\" in *SLOW*) exec sleep 600;; esac\nexec cc \"$@\"\n")
+        os.chmod(slow, 0o755)
+        self.session.process.kill()
+        self.session.process.wait()
+        self.session.process.stdin.close()
+        self.session.process.stdout.close()
+        self.session = Session([TOOL, "worker"], dict(self.env, CC=slow))
+        ask = self.session.ask
+        hello = ask("hello", protocol=[1], device="cpu", peaks=False)
+        self.assertTrue(hello["cancel"])
+        self.assertTrue(ask("prepare", **problem(limits={"compile_s": 900, "run_s": 5, "memory_bytes": 1 << 30, "output_bytes": 1 << 20}))["ok"])
+        ids = range(3, 4 + hello["parallel"])  # one more than are compiled at a time
+        for number in ids:
+            self.session.send(json.dumps({"id": number, "op": "compile", "config": {}, "defines": [f"SLOW={number}"], "options": [], "launch": None}))
+        last = ids[-1] + 1
+        self.session.send(json.dumps({"id": last, "op": "cancel", "ids": [*ids, 1, 77, -5, "x"]}))
+        replies = [self.session.read() for _ in range(len(ids) + 1)]
+        self.assertEqual(sorted(r["id"] for r in replies), [*ids, last])
+        self.assertEqual({r["error"]["code"] for r in replies if r["id"] != last}, {"cancelled"})
+        self.session.number = last
+        one = ask("compile", config={"STEP": 1}, defines=["STEP=1"], options=[], launch=None)
+        self.assertTrue(one["ok"], one)
+        self.assertTrue(ask("bye")["ok"])
+        os.unlink(slow)
+
     def test_requests__wrong_ones_are_answered(self):
         ask = self.session.ask
         for op, members, code in (

@@ -56,7 +56,7 @@ struct cuda_thread {
     bool done = false;
     block_state *block;
     /* Background work, in groups; the last one is still open. */
-    std::deque<std::vector<std::function<void()>>> copies{1}, products{1};
+    std::deque<std::vector<std::function<void()>>> copies{1}, products{1}, stores{1};
 };
 
 struct warp_state {
@@ -195,6 +195,21 @@ template <int WORDS, int HINT> DEVICE void store_global(void *to, const word *fr
     std::memcpy(to, from, WORDS * 4);
 }
 
+template <int COUNT, int HINT> DEVICE void load_halves(word *to, const half_bits *from)
+{
+    if constexpr (COUNT == 1)
+        to[0] = *from * 0x10001u;
+    else
+        load_global<COUNT / 2, HINT>(to, from);
+}
+template <int COUNT, int HINT> DEVICE void store_halves(half_bits *to, const word *from)
+{
+    if constexpr (COUNT == 1)
+        *to = (half_bits)from[0];
+    else
+        store_global<COUNT / 2, HINT>(to, from);
+}
+
 static long long shared_bytes;
 static unsigned char *in_block(const block_state &block, word address, size_t bytes)
 {
@@ -208,7 +223,9 @@ DEVICE word shared_address(const void *at) { return (word)((const unsigned char 
 DEVICE word shared_base() { return 0; }
 template <int WORDS> DEVICE void load_shared(word *to, word from) { std::memcpy(to, in_shared(from, WORDS * 4), WORDS * 4); }
 
-template <int BYTES> DEVICE void copy_async(word to, const void *from, bool valid)
+template <int WORDS> DEVICE void store_shared(word to, const word *from) { std::memcpy(in_shared(to, WORDS * 4), from, WORDS * 4); }
+
+template <int BYTES, int HINT = plain> DEVICE void copy_async(word to, const void *from, bool valid)
 {
     unsigned char *there = in_shared(to, BYTES);
     aligned(from, BYTES);
@@ -336,6 +353,19 @@ DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
     in_shared(to + bytes - 16, 16);
     transfer_bytes(barrier, bytes, [=] { std::memcpy(there, from, bytes); });
 }
+DEVICE void fence_shared_for_engines() {}
+DEVICE void store_bulk(void *to, word from, word bytes)
+{
+    aligned(to, 16);
+    if (bytes % 16 != 0) fail("a bulk copy of no multiple of 16 bytes");
+    unsigned char *there = in_shared(from, 16);
+    in_shared(from + bytes - 16, 16);
+    auto copy = [=] { std::memcpy(to, there, bytes); };
+    if (early) copy();
+    else current->stores.back().push_back(copy);
+}
+DEVICE void store_bulk_commit() { current->stores.emplace_back(); }
+template <int PENDING> DEVICE void store_bulk_wait() { run_to(current->stores, PENDING); }
 DEVICE float load_peer(const float *at, int rank)
 {
     float value;
@@ -348,7 +378,6 @@ DEVICE float load_peer(const float *at, int rank)
 DEVICE void warpgroup_begin() {}
 DEVICE void warpgroup_commit() { current->products.emplace_back(); }
 template <int PENDING> DEVICE void warpgroup_wait() { run_to(current->products, PENDING); }
-DEVICE void fence_shared_for_engines() {}
 template <int COUNT> DEVICE void registers_up() {}
 template <int COUNT> DEVICE void registers_down() {}
 DEVICE address64 tile_descriptor(word at, int chunks_apart, int eights_apart)
@@ -432,6 +461,7 @@ template <class... A> static void call(void (*f)(A...)) { call_with(f, std::inde
 static void body()
 {
     call(ENTRY);
+    if (current->stores.size() > 1 || !current->stores.back().empty()) fail("a thread ended while the copy engine still read its shared memory");
     current->done = true;
     progress++;
     yield();

@@ -12,13 +12,13 @@ typedef unsigned long long address64;
 
 /* Values of the parameters that are words in the specs; each parameter uses some of them. */
 enum choice {
-    plain, once, streaming,              /* cache hints */
+    plain, once, streaming, wide,        /* cache hints */
     registers, async, bulk, reread, tma, /* where data waits */
     xor_rows, padded,                    /* layouts of shared memory */
     direct, staged, shuffled,            /* ways of a tile to memory */
     two_pass, one_pass, online,          /* ways to reduce */
     cached,                              /* nowhere but in the caches */
-    gather, matrix,                      /* ways to transpose */
+    gather, matrix, engine,              /* ways to transpose */
     always, vote                         /* when to rescale */
 };
 
@@ -68,6 +68,8 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
             asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
+        else if constexpr (HINT == wide)
+            asm volatile("ld.global.nc.L1::no_allocate.L2::256B.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
         else
             asm volatile("ld.global.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
     } else if constexpr (WORDS == 2) {
@@ -75,6 +77,8 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
             asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
+        else if constexpr (HINT == wide)
+            asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
         else
             asm volatile("ld.global.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
     } else {
@@ -83,6 +87,9 @@ template <int WORDS, int HINT> DEVICE void load_global(word *to, const void *fro
                          : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
         else if constexpr (HINT == streaming)
             asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
+        else if constexpr (HINT == wide)
+            asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
         else
             asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
     }
@@ -106,6 +113,23 @@ template <int WORDS, int HINT> DEVICE void store_global(void *to, const word *fr
         else
             asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
     }
+}
+
+/* COUNT halves at once.  A half alone fills both halves of its word; of such a word the lower half is stored. */
+template <int COUNT, int HINT> DEVICE void load_halves(word *to, const half_bits *from)
+{
+    if constexpr (COUNT == 1)
+        to[0] = *from * 0x10001u;
+    else
+        load_global<COUNT / 2, HINT>(to, from);
+}
+
+template <int COUNT, int HINT> DEVICE void store_halves(half_bits *to, const word *from)
+{
+    if constexpr (COUNT == 1)
+        *to = (half_bits)from[0];
+    else
+        store_global<COUNT / 2, HINT>(to, from);
 }
 
 /* ---- shared memory ---- */
@@ -134,11 +158,23 @@ template <int WORDS> DEVICE void load_shared(word *to, word from)
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from));
 }
 
+template <int WORDS> DEVICE void store_shared(word to, const word *from)
+{
+    if constexpr (WORDS == 1)
+        asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(from[0]) : "memory");
+    else if constexpr (WORDS == 2)
+        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(from[0]), "r"(from[1]) : "memory");
+    else
+        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
+}
+
 /* Copies BYTES (4, 8 or 16) to shared memory in the background; zeros where not `valid` (`from` must be an address all the same). */
-template <int BYTES> DEVICE void copy_async(word to, const void *from, bool valid)
+template <int BYTES, int HINT = plain> DEVICE void copy_async(word to, const void *from, bool valid)
 {
     word bytes = valid ? BYTES : 0;
-    if constexpr (BYTES == 16)
+    if constexpr (BYTES == 16 && HINT == wide)
+        asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+    else if constexpr (BYTES == 16)
         asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
@@ -222,6 +258,29 @@ DEVICE void copy_bulk(word to, const void *from, word bytes, word barrier)
 {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
                  "r"(bytes), "r"(barrier) : "memory");
+}
+
+/* What ordinary instructions (cp.async too) of this thread wrote to shared memory is there for the copy engine and for wgmma. */
+DEVICE void fence_shared_for_engines()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* The copy engine stores `bytes` (a multiple of 16) bytes of shared memory; groups of such stores are this thread's own. */
+DEVICE void store_bulk(void *to, word from, word bytes)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
+}
+
+DEVICE void store_bulk_commit()
+{
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+/* Waits until all but this thread's PENDING newest groups have read shared memory. */
+template <int PENDING> DEVICE void store_bulk_wait()
+{
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
 }
 
 /* ---- clusters ---- */

@@ -14,7 +14,7 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void layer_norm(const hal
         float mean, variance;
         if constexpr (VARIANCE == one_pass) {
             word first;
-            load_global<1, plain>(&first, x + (long long)pass.row * N);
+            load_halves<VEC == 1 ? 1 : 2, plain>(&first, x + (long long)pass.row * N);
             float origin = unpack(first).x;
             float2 sum = make_float2(0.0f, 0.0f);
             pass.each([&](int, int, const word *words) {
@@ -28,9 +28,9 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void layer_norm(const hal
                 }
             });
             sum = pass.reduce(sum, add_op());
-            float shift = sum.x / N;
+            float shift = sum.x / (N * COPIES);
             mean = origin + shift;
-            variance = fmaxf(sum.y / N - shift * shift, 0.0f);
+            variance = fmaxf(sum.y / (N * COPIES) - shift * shift, 0.0f);
         } else {
             float sum = 0.0f, square = 0.0f;
             pass.each([&](int, int, const word *words) {
@@ -40,7 +40,7 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void layer_norm(const hal
                     sum += v.x + v.y;
                 }
             });
-            mean = pass.reduce(sum, add_op()) / N;
+            mean = pass.reduce(sum, add_op()) / (N * COPIES);
             pass.each([&](int, int, const word *words) {
 #pragma unroll
                 for (int i = 0; i < WORDS; i++) {
@@ -49,7 +49,7 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void layer_norm(const hal
                     square += (v.y - mean) * (v.y - mean);
                 }
             });
-            variance = pass.reduce(square, add_op()) / N;
+            variance = pass.reduce(square, add_op()) / (N * COPIES);
         }
         float scale = rsqrt_fast(variance + eps);
         pass.each([&](int chunk, int at, const word *words) {
@@ -64,4 +64,5 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void layer_norm(const hal
             pass.put(at, out);
         });
     }
+    pass.end();
 }

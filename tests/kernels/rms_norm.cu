@@ -17,7 +17,7 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void rms_norm(const half_
                 sum += v.y * v.y;
             }
         });
-        float scale = rsqrt_fast(pass.reduce(sum, add_op()) / N + eps);
+        float scale = rsqrt_fast(pass.reduce(sum, add_op()) / (N * COPIES) + eps);
         pass.each([&](int chunk, int at, const word *words) {
             word weight[WORDS], out[WORDS];
             weights.get(chunk, at, weight);
@@ -29,4 +29,5 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void rms_norm(const half_
             pass.put(at, out);
         });
     }
+    pass.end();
 }

@@ -1,17 +1,22 @@
 /* row_pass.cuh: how rms_norm, layer_norm and softmax go through a matrix of halves, row by row.
  *
  * A block is GROUPS groups of TPR threads; each group takes a row at a time, VEC halves a load, rows BLOCKS * GROUPS apart (BLOCKS == 0: one
- * row only).  A row waits for its second pass in registers, in shared memory (filled by cp.async or by the copy engine, STAGES rows
- * deep), or is read again through the caches.  The parameters and N come as macros. */
+ * row only).  A row waits for its second pass in registers, in shared memory (filled by cp.async or by the copy engine), or is read again
+ * through the caches; with STAGES above 1 the next rows are on their way meanwhile.  STORE bulk: results take their row's place in shared
+ * memory, and the copy engine stores them.  VEC 1 (rows of an odd length): a half fills a whole word, so that sums over words count it
+ * COPIES times.  The parameters and N come as macros. */
 #ifndef HONE_ROW_PASS
 #define HONE_ROW_PASS
 #include "half_ptx.cuh"
 
-constexpr int WORDS = VEC / 2, WARPS = TPR / 32, THREADS = TPR * GROUPS;
+constexpr int WORDS = VEC == 1 ? 1 : VEC / 2, COPIES = VEC == 1 ? 2 : 1, WARPS = TPR / 32, THREADS = TPR * GROUPS;
 constexpr int CHUNKS = (N + TPR * VEC - 1) / (TPR * VEC);
 constexpr int STEPS = HOLD == registers ? CHUNKS : UNROLL;
 constexpr bool IN_SHARED = HOLD == async || HOLD == bulk;
+constexpr bool AHEAD = HOLD == registers && STAGES > 1;
 constexpr int ROW_BYTES = N * 2;
+/* Rows asked for before the one in hand; of the stages, one is being stored if the copy engine does that. */
+constexpr int STORING = STORE == bulk && STAGES > 1 ? 1 : 0, LEAD = STAGES - 1 - STORING;
 /* Dynamic shared memory: row buffers, then two sets of partial sums for each warp (8 bytes each), then barriers. */
 constexpr int ROWS_AT = 0, SUMS_AT = IN_SHARED ? (GROUPS * STAGES * ROW_BYTES + 15) / 16 * 16 : 0;
 constexpr int BARRIERS_AT = SUMS_AT + 2 * GROUPS * WARPS * 8;
@@ -32,7 +37,7 @@ struct row_pass {
     const half_bits *from;
     half_bits *to;
     int rows, group, lane, row, turn, sums;
-    word held[HOLD == registers ? CHUNKS : 1][WORDS];
+    word held[HOLD == registers ? CHUNKS : 1][WORDS], following[AHEAD ? CHUNKS : 1][WORDS];
 
     DEVICE row_pass(const half_bits *x, half_bits *y, int row_count) : from(x), to(y), rows(row_count), turn(0), sums(0)
     {
@@ -47,7 +52,8 @@ struct row_pass {
             meet();
         }
         if constexpr (IN_SHARED)
-            for (int ahead = 0; ahead < STAGES - 1; ahead++) request(ahead);
+            for (int ahead = 0; ahead < LEAD; ahead++) request(ahead);
+        if constexpr (AHEAD) load(following, row);
     }
 
     DEVICE static int stride() { return gridDim.x * GROUPS; }
@@ -75,6 +81,7 @@ struct row_pass {
         const half_bits *source = from + wanted * N;
         if constexpr (HOLD == bulk) {
             if (lane == 0 && wanted < rows) {
+                if constexpr (STORE == bulk) store_bulk_wait<STORING>();
                 mbarrier_arrive_expecting(barrier(turn + ahead), ROW_BYTES);
                 copy_bulk(buffer(turn + ahead), source, ROW_BYTES, barrier(turn + ahead));
             }
@@ -87,27 +94,57 @@ struct row_pass {
         }
     }
 
+    DEVICE void load(word (*to)[WORDS], int wanted) const
+    {
+        if (wanted >= rows) return;
+#pragma unroll
+        for (int c = 0; c < CHUNKS; c++)
+            if (inside(column(c))) load_halves<VEC, LOAD>(to[c], from + (long long)wanted * N + column(c));
+    }
+
     /* Makes the row ready for each(). */
     DEVICE void begin()
     {
-        if constexpr (HOLD == registers) {
+        if constexpr (AHEAD) {
 #pragma unroll
-            for (int c = 0; c < CHUNKS; c++)
-                if (inside(column(c))) load_global<WORDS, LOAD>(held[c], from + (long long)row * N + column(c));
+            for (int i = 0; i < CHUNKS * WORDS; i++) held[i / WORDS][i % WORDS] = following[i / WORDS][i % WORDS];
+            load(following, row + stride());
+        } else if constexpr (HOLD == registers) {
+            load(held, row);
         } else if constexpr (HOLD == async) {
-            request(STAGES - 1);
-            copy_wait<STAGES - 1>(); /* each thread reads only what it asked for itself, so no barrier */
+            if constexpr (STORE == bulk) {
+                if (lane == 0) store_bulk_wait<STORING>();
+                meet(); /* the buffer about to be filled has been stored */
+            }
+            request(LEAD);
+            copy_wait<LEAD>(); /* each thread reads only what it asked for itself, so no barrier */
         } else if constexpr (HOLD == bulk) {
-            meet(); /* the buffer about to be filled has been read by all */
-            request(STAGES - 1);
+            if constexpr (STORE != bulk) meet(); /* the buffer about to be filled has been read by all */
+            request(LEAD);
             mbarrier_wait(barrier(turn), turn / STAGES & 1);
         }
     }
 
+    /* Done with the row. */
     DEVICE void next()
     {
+        if constexpr (STORE == bulk) {
+            fence_shared_for_engines();
+            meet();
+            if (lane == 0) {
+                store_bulk(to + (long long)row * N, buffer(turn), ROW_BYTES);
+                store_bulk_commit();
+            }
+        }
         row += stride();
         turn++;
+    }
+
+    /* Done with all rows. */
+    DEVICE void end() const
+    {
+        if constexpr (STORE == bulk)
+            if (lane == 0) store_bulk_wait<0>();
     }
 
     /* Calls f(chunk, column, words) for each of this thread's chunks. */
@@ -123,13 +160,19 @@ struct row_pass {
                 if constexpr (IN_SHARED)
                     load_shared<WORDS>(words, buffer(turn) + column(c) * 2);
                 else
-                    load_global<WORDS, LOAD>(words, from + (long long)row * N + column(c));
+                    load_halves<VEC, LOAD>(words, from + (long long)row * N + column(c));
                 f(c, column(c), words);
             }
         }
     }
 
-    DEVICE void put(int at, const word *words) { store_global<WORDS, STORE>(to + (long long)row * N + at, words); }
+    DEVICE void put(int at, const word *words)
+    {
+        if constexpr (STORE == bulk)
+            store_shared<WORDS>(buffer(turn) + at * 2, words);
+        else
+            store_halves<VEC, STORE>(to + (long long)row * N + at, words);
+    }
 
     /* One value of the whole group from one of each thread.  Two sets of partial values take turns, so one barrier is enough. */
     template <class T, class Op> DEVICE T reduce(T value, Op op)
@@ -149,7 +192,7 @@ struct row_pass {
     }
 };
 
-/* A vector of N halves that every row needs: read for each row through the caches, or kept in registers. */
+/* A vector of N halves that every row needs: read for each row through the caches, or asked for before the first row and kept in registers. */
 struct row_weights {
     const half_bits *from;
     word held[WEIGHTS == registers ? CHUNKS : 1][WORDS];
@@ -159,7 +202,7 @@ struct row_weights {
         if constexpr (WEIGHTS == registers)
 #pragma unroll
             for (int c = 0; c < CHUNKS; c++)
-                if (pass.inside(pass.column(c))) load_global<WORDS, plain>(held[c], w + pass.column(c));
+                if (pass.inside(pass.column(c))) load_halves<VEC, plain>(held[c], w + pass.column(c));
     }
 
     DEVICE void get(int chunk, int at, word *words) const
@@ -167,7 +210,7 @@ struct row_weights {
         if constexpr (WEIGHTS == registers)
             for (int i = 0; i < WORDS; i++) words[i] = held[chunk][i];
         else
-            load_global<WORDS, plain>(words, from + at);
+            load_halves<VEC, plain>(words, from + at);
     }
 };
 

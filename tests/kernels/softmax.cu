@@ -61,7 +61,7 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void softmax(const half_b
             });
             sum = pass.reduce(sum, add_op());
         }
-        float scale = 1.0f / sum;
+        float scale = COPIES / sum;
         pass.each([&](int, int at, const word *words) {
             word out[WORDS];
 #pragma unroll
@@ -72,4 +72,5 @@ extern "C" __global__ __launch_bounds__(THREADS, MINB) void softmax(const half_b
             pass.put(at, out);
         });
     }
+    pass.end();
 }

@@ -103,12 +103,6 @@ DEVICE address64 tile_descriptor(word at, int chunks_apart, int eights_apart)
     return (at >> 4 & 0x3fff) | (address64)(chunks_apart >> 4) << 16 | (address64)(eights_apart >> 4) << 32 | 1ull << 62;
 }
 
-/* What ordinary instructions (cp.async too) of this thread wrote to shared memory is there for products and the copy engine. */
-DEVICE void fence_shared_for_engines()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 template <int COUNT> DEVICE void registers_up()
 {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));

@@ -10,14 +10,18 @@
 #include <string.h>
 #include <cmocka.h>
 
-static void compile(const hone__nvrtc *nvrtc, const char *source, const char *arch) {
+static void compile(const hone__nvrtc *nvrtc, const char *source, const char *arch, bool toolkit) {
     hone__rtc_program program = NULL;
-    char option[64];
+    char option[64], headers[600], libcu[600];
     (void)snprintf(option, sizeof option, "--gpu-architecture=%s", arch);
-    const char *const options[] = {option};
+    (void)snprintf(headers, sizeof headers, "-I%s", nvrtc->headers);
+    (void)snprintf(libcu, sizeof libcu, "-I%s", nvrtc->libcu[0] != '\0' ? nvrtc->libcu : nvrtc->headers);
+    const char *const options[] = {option, "-std=c++17", headers, libcu};
+    const char *const *text, *const *name;
+    int count = hone__gpu_headers(&text, &name);
     size_t bytes = 0;
-    assert_int_equal(nvrtc->create(&program, source, "own.cu", 0, NULL, NULL), HONE_NVRTC_OK);
-    if (nvrtc->compile(program, 1, options) != HONE_NVRTC_OK) {
+    assert_int_equal(nvrtc->create(&program, source, "own.cu", count, text, name), HONE_NVRTC_OK);
+    if (nvrtc->compile(program, toolkit ? 4 : 2, options) != HONE_NVRTC_OK) {
         char log[8192] = "";
         if (nvrtc->log_bytes(program, &bytes) == HONE_NVRTC_OK && bytes < sizeof log)
             (void)nvrtc->log(program, log);
@@ -55,9 +59,9 @@ static void test_gpu_sources__compile_for_every_architecture(void **state) {
     for (size_t i = 0; i < sizeof capabilities / sizeof capabilities[0]; i++) {
         if (!hone__nvrtc_arch(nvrtc, capabilities[i][0], capabilities[i][1], arch, sizeof arch))
             continue;
-        compile(nvrtc, helper, arch);
-        compile(nvrtc, peaks, arch);
-        compile(nvrtc, hopper, arch);
+        compile(nvrtc, helper, arch, false);
+        compile(nvrtc, peaks, arch, false);
+        compile(nvrtc, hopper, arch, false);
     }
     hone__free(peaks);
     hone__free(hopper);
@@ -65,6 +69,36 @@ static void test_gpu_sources__compile_for_every_architecture(void **state) {
     assert_true(hone__nvrtc_arch(nvrtc, 9, 0, arch, sizeof arch));
     assert_string_equal(arch, nvrtc->major >= 12 ? "sm_90a" : "sm_90");
     assert_false(hone__nvrtc_arch(nvrtc, 99, 9, arch, sizeof arch));
+}
+
+/* What people's CUDA sources include: C's headers always, the toolkit's where there is one, each before the other. */
+static void test_gpu_sources__headers_that_sources_name(void **state) {
+    (void)state;
+    const hone__nvrtc *nvrtc = NULL;
+    hone_error err = {0};
+    if (hone__nvrtc_open(&nvrtc, 0, &err) != HONE_OK) {
+        print_message("test_gpu_sources ... skipped '%s'\n", err.message);
+        skip();
+    }
+    static const char c[] = "#include <cassert>\n#include <cfloat>\n#include <climits>\n#include <cmath>\n#include <cstddef>\n#include <cstdint>\n"
+                            "#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n#include <assert.h>\n#include <float.h>\n#include <limits.h>\n"
+                            "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n";
+    static const char cuda[] = "#include <cuda_runtime.h>\n#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n#include <mma.h>\n#include <cooperative_groups.h>\n"
+                               "#include <cooperative_groups/reduce.h>\n#include <cuda/pipeline>\n#include <cuda/barrier>\n#include <cuda/std/cstdint>\n"
+                               "#include <cuda/std/cmath>\n#include <cuda/std/cfloat>\n";
+    static const char use[] = "static_assert(sizeof(int64_t) == 8 && sizeof(std::uint8_t) == 1 && UINT32_MAX == 0xffffffffu && INT_MAX == 2147483647, \"\");\n"
+                              "extern \"C\" __global__ void k(float *x, uintptr_t n, std::size_t m) { assert(n > 0); if (threadIdx.x == 0) printf(\"%d\", 1);\n"
+                              "    memcpy(x, x + 4, 16); x[n] = fminf(FLT_MAX, INFINITY) + NAN + M_PI + DBL_MAX + SIZE_MAX + m + sqrtf(x[1]); }\n";
+    char source[4096], arch[16];
+    assert_true(hone__nvrtc_arch(nvrtc, 9, 0, arch, sizeof arch));
+    (void)snprintf(source, sizeof source, "%s%s", c, use);
+    compile(nvrtc, source, arch, false);
+    if (nvrtc->headers[0] == '\0')
+        return;
+    (void)snprintf(source, sizeof source, "%s%s%s", c, cuda, use);
+    compile(nvrtc, source, arch, true);
+    (void)snprintf(source, sizeof source, "%s%s%s", cuda, c, use);
+    compile(nvrtc, source, arch, true);
 }
 
 static bool same(const char *source, const char *defines, const char *other_defines, const char *options, const char *other_options) {
@@ -90,6 +124,8 @@ static void test_gpu_sources__key_sees_what_matters(void **state) {
     /* What is in a file that we do not read, or pasted together, may use any macro. */
     assert_false(same("#include \"more.cuh\"\n", "[\"CTAS=2\"]", "[\"CTAS=4\"]", "[]", "[]"));
     assert_false(same("#  include <more.cuh>\n#define P(a,b) a##b\n", "[\"CTAS=2\"]", "[\"CTAS=4\"]", "[]", "[]"));
+    assert_false(same("#include <more.cuh>\n", "[\"CTAS=2\"]", "[\"CTAS=4\"]", "[]", "[]"));
+    assert_true(same("#include <cuda/pipeline>\n#include <stdint.h>\n", "[\"CTAS=2\"]", "[\"CTAS=4\"]", "[]", "[]"));
     assert_true(same("#include <cuda_fp16.h>\n", "[\"CTAS=2\"]", "[\"CTAS=4\"]", "[]", "[]"));
     /* An option that names a macro makes it matter. */
     assert_false(same(plain, "[\"BM=1\",\"CTAS=2\"]", "[\"BM=1\",\"CTAS=4\"]", "[\"-DX=CTAS\"]", "[\"-DX=CTAS\"]"));
@@ -154,6 +190,7 @@ static void test_gpu_sources__launch_is_read_or_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gpu_sources__compile_for_every_architecture),
+        cmocka_unit_test(test_gpu_sources__headers_that_sources_name),
         cmocka_unit_test(test_gpu_sources__key_sees_what_matters),
         cmocka_unit_test(test_gpu_sources__launches_beyond_the_device),
         cmocka_unit_test(test_gpu_sources__launch_is_read_or_refused),

@@ -235,7 +235,7 @@ static double same_everywhere(const hone__config *config) {
 static void test_lfbo__says_why_it_ends(void **state) {
     (void)state;
     static const char tiny[] = HEAD "\"A\":{\"kind\":\"range\",\"min\":0,\"max\":4},\"C\":{\"kind\":\"bool\"}}}";
-    const hone__strategy_options stopping = {.rng_seed = 1, .trials_max = 400, .may_stop = true};
+    const hone__strategy_options stopping = {.rng_seed = 1, .trials_max = 400, .min_gain = 0.005};
     uint32_t failed = 0, firsts = 0;
     fixture f;
     begin(&f, tiny, "lfbo", 1, NULL, 0);
