@@ -79,7 +79,7 @@ static void put_strategy(hone__buf *buf, const hone__prompt_input *input) {
     double valid = hone__bound_count(input->bound, &exact), raw = hone__space_raw_count(space);
     if (raw > 0 && valid / raw < 0.25) {
         hone__buf_text(buf, "- Only about 1 in ");
-        hone__text_number(buf, raw / valid, 2);
+        hone__text_number(buf, raw / valid, hone__bound_count_error(input->bound) > COUNT_ROUGH ? 1 : 2);
         hone__buf_text(buf, " combinations is valid: verify the arithmetic of every constraint for every config.\n");
     }
     hone__roofline roof;

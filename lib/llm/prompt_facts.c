@@ -325,8 +325,9 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
     hone__buf_text(buf, "Of ");
     double raw = hone__space_raw_count(space);
     hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
-    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : "about ");
-    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : 3);
+    bool rough = hone__bound_count_error(input->bound) > COUNT_ROUGH;
+    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : rough ? "very roughly " : "about ");
+    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : rough ? 1 : 3);
     hone__buf_text(buf, " are valid for these sizes.\n");
 }
 
