@@ -323,11 +323,15 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
     bool exact = false;
     double valid = hone__bound_count(input->bound, &exact);
     hone__buf_text(buf, "Of ");
-    double raw = hone__space_raw_count(space);
+    double raw = hone__space_raw_count(space), error = hone__bound_count_error(input->bound);
     hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
-    bool rough = hone__bound_count_error(input->bound) > COUNT_ROUGH;
-    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : rough ? "very roughly " : "about ");
-    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : rough ? 1 : 3);
+    if (error >= 1) {
+        hone__buf_text(buf, " combinations hardly any is valid for these sizes: of very many random ones none was.\n");
+        return;
+    }
+    bool plain = exact && valid < 1e6, rough = error > COUNT_ROUGH;
+    hone__buf_printf(buf, " combinations %s", plain ? "" : rough ? "very roughly " : "about ");
+    hone__text_number(buf, valid, plain ? 15 : rough ? 1 : 3);
     hone__buf_text(buf, " are valid for these sizes.\n");
 }
 

@@ -499,6 +499,23 @@ static void test_prompt__clean_text(void **state) {
     }
 }
 
+/* What was never met is not counted. */
+static void test_prompt__rare_configs(void **state) {
+    static const char rare[] =
+        "{\"hone\":1,\"name\":\"rare\",\"language\":\"external\",\"evaluator\":[\"none\"],\"params\":{"
+        "\"A\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":443},\"B\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":92},"
+        "\"C\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":65},\"D\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":898},"
+        "\"E\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":609}},"
+        "\"constraints\":[\"(A * B + C * D + E) % 9973 == 5\",\"(A * 3 + B * 5 + C * 7 + D * 11 + E * 13) % 10007 == 25\"]}";
+    fixture *f = *state;
+    unload(f);
+    load(f, rare);
+    char *text = written(hone__prompt_initial, &f->input);
+    assert_has(text, "Of 1e15 combinations hardly any is valid for these sizes");
+    assert_has(text, "- Very few combinations are valid");
+    hone__free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_prompt__initial_states_the_facts, open_fixture, close_fixture),
@@ -515,6 +532,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_prompt__no_memory_sticks_and_nothing_leaks, open_fixture, close_fixture),
         cmocka_unit_test(test_prompt__numbers),
         cmocka_unit_test(test_prompt__clean_text),
+        cmocka_unit_test_setup_teardown(test_prompt__rare_configs, open_fixture, close_fixture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
