@@ -492,7 +492,7 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
     if (hone__json_parse(&reply, line, bytes, "reply", &parse_error) != HONE_OK) {
         char start_of[81];
         (void)snprintf(start_of, sizeof start_of, "%.*s", (int)(bytes < 80 ? bytes : 80), line);
-        (void)snprintf(what, sizeof what, "the evaluator wrote a line that is no JSON object on stdout: %s", start_of);
+        (void)snprintf(what, sizeof what, "the evaluator wrote a line that is no JSON object on stdout (%.160s): %s", parse_error.message, start_of);
         hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
         return;
     }

@@ -197,6 +197,10 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(reply, "samples_ns");
     if (cJSON_GetArraySize(rows) != (int)count)
         return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare has no list of samples for each handle");
+    for (uint32_t k = 1; k < count; k++) {
+        if (cJSON_GetArraySize(cJSON_GetArrayItem(rows, (int)k)) != cJSON_GetArraySize(cJSON_GetArrayItem(rows, 0)))
+            return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare has lists of unequal length");
+    }
     for (uint32_t k = 0; k < count; k++) {
         if (!take_rounds(m, listed[k], cJSON_GetArrayItem(rows, (int)k)))
             return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare holds a value that is no possible time");

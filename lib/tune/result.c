@@ -379,6 +379,12 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
     if (tuning->trials == 0)
         return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s); give it more time, or see why the default "
                           "config takes so long", tuning->stop);
+    /* The evaluator's own faults say nothing about the kernel: they are not remembered, and the same command tries again. */
+    if (count[HONE_OUTCOME_EVALUATOR] == tuning->trials) {
+        hone__session_save(tuning, false);
+        return hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator has measured none of %u configs of %s: %.350s", tuning->trials,
+                          tuning->kernel->name, example[HONE_OUTCOME_EVALUATOR]);
+    }
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
     hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),

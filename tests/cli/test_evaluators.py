@@ -1,4 +1,5 @@
-"""hone tune with evaluators that hang, seen from outside: Ctrl-C ends it at once, --max-time soon, and no evaluator is started for nothing."""
+"""hone tune with evaluators that hang and lie, seen from outside: Ctrl-C ends it at once, --max-time soon, what they say is not believed, and none
+is started for nothing."""
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import unittest
 
 from cli.hone_command import CommandTest, PATIENCE, TOOL
 
-# Answers with made-up times, and never again once it meets the op that it was told to hang in.  Each start leaves a line in `starts`.
+# Answers with made-up times, and never again once it meets the op that it was told to hang in; or it is told how to lie.  Each start leaves a line in `starts`.
 EVALUATOR = """
 import json, os, sys, time
 hang, said = sys.argv[1], 0
@@ -27,6 +28,12 @@ for line in sys.stdin:
         reply["samples_ns"] = [1000.0 + request["handle"] + 0.1 * i for i in range(9)]
     elif op == "compare":
         reply["samples_ns"] = [[1000.0 + handle + 0.1 * i for i in range(request["rounds"])] for handle in request["handles"]]
+    if hang == "lie" and op == "measure":
+        reply["samples_ns"] = [-1.0]
+    if hang == "nan" and op == "measure":
+        reply["samples_ns"] = [float("nan")]
+    if hang == "ragged" and op == "compare":
+        reply["samples_ns"][0].pop()
     print(json.dumps(reply), flush=True)
     if op == "bye":
         break
@@ -82,6 +89,14 @@ class EvaluatorTest(CommandTest):
                 out, _ = process.communicate(timeout=30 * PATIENCE)  # the evaluator would hang for longer
                 self.assertIn(ends[hang], out)
                 self.assertEqual(process.returncode, 0 if hang == "compare" else 4, out)
+
+    def test_an_evaluator_that_lies_is_no_fault_of_the_kernel(self):
+        for _ in range(2):  # nor remembered as one
+            done = self.expect(4, *self.command("lie"))
+            self.assertIn("the evaluator has measured none of 8 configs", done.stderr)
+            self.assertIn("no possible time", done.stderr)
+        self.assertIn("not valid JSON at line 1", self.expect(4, *self.command("nan")).stderr)
+        self.assertIn("unequal length", self.expect(0, *self.command("ragged"), "--force").stdout)
 
     def test_an_evaluator_is_started_once(self):
         self.expect(0, *self.command("never"))
