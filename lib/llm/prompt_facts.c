@@ -322,9 +322,14 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
         hone__buf_text(buf, "A permutation is a JSON array that holds each of its numbers once.\n");
     bool exact = false;
     double valid = hone__bound_count(input->bound, &exact);
-    hone__buf_text(buf, "Of ");
     double raw = hone__space_raw_count(space), error = hone__bound_count_error(input->bound);
+    bool all = exact && valid > raw * (1 - 1e-9);
+    hone__buf_text(buf, all ? "All " : "Of ");
     hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
+    if (all) {
+        hone__buf_text(buf, " combinations are valid.\n");
+        return;
+    }
     if (error >= 1) {
         hone__buf_text(buf, " combinations hardly any is valid for these sizes: of very many random ones none was.\n");
         return;
