@@ -425,6 +425,8 @@ static void do_prepare(hone__worker *worker, uint64_t id, const cJSON *request) 
     if (status == HONE_OK && worker->problem.has_reference) {
         (void)snprintf(code, sizeof code, "reference_failed");
         status = hone__worker_reference(worker, cJSON_GetObjectItemCaseSensitive(request, "reference"), &reference_ms, &err);
+        if (status == HONE_E_UNSUPPORTED) /* the machine's fault, not the reference's */
+            (void)snprintf(code, sizeof code, "unsupported");
     }
     if (status != HONE_OK) {
         hone__problem_clear(&worker->problem);
