@@ -72,7 +72,9 @@ static void facts(const cJSON *result, bool tuned) {
     double failed = json_number_at(result, "failed", 0), resumed = json_number_at(result, "resumed", 0);
     const char *model = json_string_at(result, "model"), *strategy = json_string_at(result, "strategy");
     if (roofline > 0) {
-        (void)snprintf(text, sizeof text, "%.0f %% of what this device can do", roofline * 100);
+        bool cached = roofline > 1.1; /* no limit, then: the data stay in a cache from one run to the next, and are not fetched anew */
+        (void)snprintf(text, sizeof text, "%.0f %% of %s", roofline * 100, cached ? "memory's rate: the data stay in a cache between runs"
+                                                                                     : "what this device can do");
         line("roofline", text);
     }
     if (tuned) {

@@ -192,6 +192,8 @@ void hone__facts_device(hone__buf *buf, const hone__prompt_input *input) {
         hone__text_number(buf, rate, 4);
         hone__buf_text(buf, " GFLOP/s\n");
     }
+    if (input->kernel->language == HONE_LANGUAGE_C)
+        hone__buf_text(buf, "- a kernel runs on one core; what was measured is one core's\n");
 }
 
 void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input) {

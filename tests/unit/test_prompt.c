@@ -145,7 +145,7 @@ static void test_prompt__initial_states_the_facts(void **state) {
         "- x: in buffer of f32, shape [M = 64, N = 1000], strides [1000, 1] elements, 250 KiB, aligned to 64 bytes\n",
         "- y: out buffer of f32, shape [M = 64, N = 1000, 2], strides [2000, 2, 1] elements, 500 KiB",
         "- n: scalar i32 = N + 1 = 1001\n", "- alpha: scalar f32 = 1.5\n", "together 750 KiB", "- device: Test CPU (cpu)\n", "- cores: 2\n",
-        "- l2_kib: 1024\n", "- mhz: 2000\n", "- limits: {\"regs\":32}\n", "1000 GB/s", "1000 GFLOP/s",
+        "- l2_kib: 1024\n", "- mhz: 2000\n", "- limits: {\"regs\":32}\n", "1000 GB/s", "1000 GFLOP/s", "- a kernel runs on one core",
         "- work of one run: 128000 floating-point operations\n", "- least traffic of one run: 500 KiB\n", "0.25 operations a byte",
         "balances at 1\n", "- time at full memory bandwidth: 0.000512 ms\n", "- time at full arithmetic rate: 0.000128 ms\n",
         "the limit is memory traffic", "- T: powers of two 1, 2, 4, 8 (4 values); default 2 -- rows at once\n",
