@@ -72,7 +72,9 @@ static void facts(const cJSON *result, bool tuned) {
     double failed = json_number_at(result, "failed", 0), resumed = json_number_at(result, "resumed", 0);
     const char *model = json_string_at(result, "model"), *strategy = json_string_at(result, "strategy");
     if (roofline > 0) {
-        (void)snprintf(text, sizeof text, "%.0f %% of what this device can do", roofline * 100);
+        bool cached = roofline > 1.1; /* no limit, then: the data stay in a cache from one run to the next, and are not fetched anew */
+        (void)snprintf(text, sizeof text, "%.0f %% of %s", roofline * 100, cached ? "memory's rate: the data stay in a cache between runs"
+                                                                                     : "what this device can do");
         line("roofline", text);
     }
     if (tuned) {
@@ -139,7 +141,8 @@ static void show_result(const invocation *in, const inputs *what, const cJSON *r
     for (uint32_t i = 0; i < what->problem.count; i++)
         printf("  %s=%lld", hone_kernel_size_name(what->kernel, i), (long long)what->problem.size[i]);
     printf("%s  on ", style_off(stdout));
-    put_safe(stdout, hone_device_name(what->device), 0);
+    const char *device = json_string_at(json_at(json_at(result, "entry"), "device"), "name");
+    put_safe(stdout, device == NULL ? "" : device, 0);
     printf("\n\n");
     bool tuned = !cJSON_IsFalse(json_at(result, "tuned"));
     if (!tuned)

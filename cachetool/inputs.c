@@ -220,7 +220,8 @@ int inputs_open(inputs *out, const invocation *in, cache_use use) {
         if (status != HONE_OK)
             return report(in, status, &err);
     }
-    status = hone_device_for(&out->device, out->kernel, set->device, set->evaluator, &err);
+    if (use != CACHE_WRITE) /* a tuning finds out by itself */
+        status = hone_device_for(&out->device, out->kernel, set->device, set->evaluator, &err);
     if (status != HONE_OK)
         return report(in, status, &err);
     int code = cache_open(&out->cache, in, use);
@@ -238,6 +239,7 @@ void tune_options_fill(hone_tune_options *to, const settings *from) {
     to->force = from->force;
     to->search = from->search;
     to->evaluator = from->evaluator;
+    to->device = from->device;
     to->trials_max = (uint32_t)from->max_trials;
     to->rounds_max = (uint32_t)from->rounds;
     to->time_max_s = from->max_time;

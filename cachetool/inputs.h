@@ -14,7 +14,7 @@ typedef enum cache_use {
 
 typedef struct inputs {
     hone_kernel *kernel;
-    hone_device *device;
+    hone_device *device; /* NULL with CACHE_WRITE */
     hone_problem problem;
     hone_cache *cache; /* NULL when there is none */
 } inputs;

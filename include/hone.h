@@ -585,8 +585,7 @@ typedef struct hone_progress {
     const char *phase;        /* "start", "search", "waiting for the model", "finalists", "done" */
     const char *event;        /* one line about what just happened; NULL for a mere tick */
 } hone_progress;
-/** Called on the tuning thread, as things happen and about once a second between; not while the evaluator starts and prepares, which may take
- *  seconds.  A non-zero return cancels: everything measured stays in the journal. */
+/** Called on the tuning thread, as things happen and about once a second between.  A non-zero return cancels: everything measured stays in the journal. */
 typedef int hone_progress_fn(const hone_progress *progress, void *user);
 
 typedef struct hone_tune_options {
@@ -618,11 +617,13 @@ typedef struct hone_tune_options {
     double min_gain;              /* a relative gain that is worth going on for: lfbo and hybrid stop when 80 trials in a row brought none as large, or half
                                    * as many and no trial is expected to gain a tenth of it, llm after two rounds without one; 0: default 0.005; negative:
                                    * only the budget ends them */
+    const char *device;           /* which device, as for hone_device_for, when hone_tune is given none; NULL: its default */
 } hone_tune_options;
 #define HONE_TUNE_OPTIONS_INIT /* every member, so that C and C++ take it without a warning */                \
-    {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
+    {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL}
 
-/** Make sure that the cache has an exact answer, tuning when it has none; the result as JSON (spec/json.md, "tune").
+/** Make sure that the cache or one of its packs has an exact answer, tuning when none has one; the result as JSON (spec/json.md, "tune").
+ *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
  *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_SPEC (the reference does not compile or run), HONE_E_CONFIG, HONE_E_NOMODEL,

@@ -70,7 +70,9 @@ hone_status hone__bench_open(hone__bench **out, const hone__bench_options *optio
     if (bench->command == NULL || (options->cwd != NULL && bench->cwd == NULL) || (options->device != NULL && bench->device == NULL))
         status = hone__fail(err, HONE_E_NOMEM, "bench", "no memory for an evaluator");
     while (status == HONE_OK && bench->phase != HONE_PHASE_IDLE) {
-        status = hone__bench_pump(bench, 1000, err);
+        status = hone__bench_pump(bench, 200, err);
+        if (status == HONE_OK && options->tick != NULL && options->tick(options->user) != 0)
+            status = hone__fail(err, HONE_E_CANCELLED, "bench", "given up while the evaluator started");
         if (status == HONE_OK && bench->phase == HONE_PHASE_DOWN) { /* the first greeting is not tried twice */
             if (err != NULL)
                 *err = bench->failure;
@@ -345,6 +347,7 @@ void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *wh
     bench->dropped_count = 0;
     bench->control_request = 0;
     (void)snprintf(bench->fault_reason, sizeof bench->fault_reason, "%s", reason);
+    bench->fault_outcome = outcome;
     uint32_t allowed = bench->ever_result ? HONE_BENCH_RESTARTS_MAX : HONE_BENCH_RESTARTS_NEW;
     bench->phase = ++bench->restarts > allowed ? HONE_PHASE_DEAD : HONE_PHASE_DOWN;
     if (bench->phase == HONE_PHASE_DEAD)
@@ -493,7 +496,7 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
     if (hone__json_parse(&reply, line, bytes, "reply", &parse_error) != HONE_OK) {
         char start_of[81];
         (void)snprintf(start_of, sizeof start_of, "%.*s", (int)(bytes < 80 ? bytes : 80), line);
-        (void)snprintf(what, sizeof what, "the evaluator wrote a line that is no JSON object on stdout: %s", start_of);
+        (void)snprintf(what, sizeof what, "the evaluator wrote a line that is no JSON object on stdout (%.160s): %s", parse_error.message, start_of);
         hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
         return;
     }

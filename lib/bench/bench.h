@@ -18,9 +18,11 @@ typedef struct hone__bench_options {
     double budget_ms;             /* measuring time of one config at the most; default 500 */
     const char *device;           /* "cpu", "cuda:0"; passed in hello; NULL: evaluator's choice */
     bool measure_peaks;           /* ask hello for measured peaks */
+    int (*tick)(void *user);      /* polled about every 200 ms until hello is answered; non-zero gives up.  NULL: none */
+    void *user;
 } hone__bench_options;
 
-/* Start and greet.  Errors: HONE_E_EVALUATOR with the evaluator's own words. */
+/* Start and greet.  Errors: HONE_E_EVALUATOR with the evaluator's own words, HONE_E_CANCELLED. */
 hone_status hone__bench_open(hone__bench **out, const hone__bench_options *options, hone_error *err);
 void hone__bench_close(hone__bench *bench); /* bye, a short grace, then kill */
 /* The hello's reply: {"device": {...}, "peaks": {...}, "evaluator": "...", "parallel": n}.  Borrowed. */
@@ -55,6 +57,7 @@ typedef struct hone__compare_options {
     double budget_ms;             /* measuring time at the most; default 3000 */
     double enough_ms;             /* beyond it only as many blocks are awaited as say something (27); default: the budget */
     double worth;                 /* differences below this fraction need not be told apart; default 0.002 */
+    double limit_s;               /* given up after this, whatever hangs: HONE_E_TIMEOUT, or the result of what was measured; default none */
 } hone__compare_options;
 /* Measure in rounds A B C A B C ... until the order against the best is settled, called a tie, or the budget ends.  Blocks; `tick` (may be
  * NULL) is polled about every 200 ms and cancels by non-zero. */

@@ -24,6 +24,7 @@
 
 #define FINALISTS_MAX 16u
 #define BLOCKS_MAX 192u
+#define HANGS_MAX 2u
 static const uint32_t looks[] = {12, 18, 27, 40, 60, 90, 135, BLOCKS_MAX};
 #define BLOCKS_ENOUGH 27u
 #define LOOK_COUNT (sizeof looks / sizeof looks[0])
@@ -42,6 +43,8 @@ typedef struct match {
     double *value[FINALISTS_MAX];         /* [block]: median of the config's rounds there */
     double *sample[FINALISTS_MAX];        /* all rounds */
     uint32_t sample_count[FINALISTS_MAX];
+    uint32_t hangs;                       /* compare requests that were never answered */
+    uint64_t end_ns;                      /* give up then; 0: never */
     int (*tick)(void *user);
     void *user;
 } match;
@@ -49,6 +52,8 @@ typedef struct match {
 static hone_status poll_tick(const match *m, hone_error *err) {
     if (m->tick != NULL && m->tick(m->user) != 0)
         return hone__fail(err, HONE_E_CANCELLED, "bench", "cancelled while finalists were compared");
+    if (m->end_ns != 0 && hone__clock_ns() > m->end_ns)
+        return hone__fail(err, HONE_E_TIMEOUT, "bench", "the time for it is over, and the evaluator has not answered");
     return HONE_OK;
 }
 
@@ -181,13 +186,21 @@ static hone_status block_together(match *m, bool *counted, hone_error *err) {
     HONE_TRY(status);
     HONE_TRY(settle(m, err));
     const cJSON *reply = m->bench->control_reply;
-    if (reply == NULL)
-        return HONE_OK; /* it died or hung: restarted, compiled and tried again by the caller */
+    if (reply == NULL) {
+        /* It died or hung: restarted, compiled and tried again by the caller; but a hang costs a minute, so not often. */
+        if (m->bench->fault_outcome == HONE_OUTCOME_TIMEOUT && ++m->hangs == HANGS_MAX)
+            return hone__fail(err, HONE_E_EVALUATOR, "bench", "%.400s", m->bench->fault_reason);
+        return HONE_OK;
+    }
     if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok")))
         return refused(m, reply, err);
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(reply, "samples_ns");
     if (cJSON_GetArraySize(rows) != (int)count)
         return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare has no list of samples for each handle");
+    for (uint32_t k = 1; k < count; k++) {
+        if (cJSON_GetArraySize(cJSON_GetArrayItem(rows, (int)k)) != cJSON_GetArraySize(cJSON_GetArrayItem(rows, 0)))
+            return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare has lists of unequal length");
+    }
     for (uint32_t k = 0; k < count; k++) {
         if (!take_rounds(m, listed[k], cJSON_GetArrayItem(rows, (int)k)))
             return hone__fail(err, HONE_E_EVALUATOR, "bench", "the evaluator's answer to compare holds a value that is no possible time");
@@ -409,6 +422,8 @@ hone_status hone__bench_compare(hone__bench *bench, hone__finalist *finalist, ui
     if (count < 1 || count > FINALISTS_MAX)
         return hone__fail(err, HONE_E_ARG, "bench", "1 to %u finalists can be compared", FINALISTS_MAX);
     match m = {.bench = bench, .tick = tick, .user = user};
+    if (used.limit_s > 0.0)
+        m.end_ns = hone__clock_ns() + (uint64_t)(used.limit_s * 1e9);
     hone_status status = wait_for_queue(&m, err);
     if (status == HONE_OK)
         status = enlist(&m, finalist, count, err);
@@ -416,6 +431,8 @@ hone_status hone__bench_compare(hone__bench *bench, hone__finalist *finalist, ui
         status = settle(&m, err);
     if (status == HONE_OK)
         status = play(&m, &used, err);
+    if (status == HONE_E_TIMEOUT && m.blocks > 0)
+        status = HONE_OK; /* what was measured until then decides */
     if (status == HONE_OK && m.blocks > 0) {
         uint32_t best = fastest(&m);
         (void)look(&m, &used, best);

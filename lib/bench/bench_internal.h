@@ -96,6 +96,7 @@ struct hone__bench {
     bool parting;                /* the last measurement was answered by a crash: the evaluator may be ending over it */
     hone_error failure;          /* why it is dead, or why the last start failed */
     char fault_reason[HONE_LIMIT_REASON_BYTES];
+    hone__outcome fault_outcome; /* of the last fault */
     hone__job *queue[HONE_LIMIT_BATCH];
     uint32_t queue_count;
     hone__job *known[HONE_BENCH_KNOWN_MAX];

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "device.h"
 #include "gpu_internal.h"
+#include "reply_line.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -46,25 +47,8 @@ bool hone__gpu_failed(hone__gpu_child *child, hone__cu_result code, const char *
 /* ---- lines ---- */
 
 static void send_line(const hone__gpu_child *child, hone__buf *line) {
-    hone__buf_char(line, '\n');
-    size_t done = 0;
-    while (line->status == HONE_OK && done < line->length) {
-        ssize_t put = write(child->out_fd, line->data + done, line->length - done);
-        if (put < 0 && errno != EINTR)
-            _exit(0); /* the worker has gone */
-        done += put > 0 ? (size_t)put : 0;
-    }
-    hone__buf_free(line);
-}
-
-static void begin(hone__buf *line, uint64_t id, bool ok) {
-    hone__buf_init(line, HONE_LIMIT_MESSAGE_BYTES);
-    hone__buf_printf(line, "{\"id\":%llu,\"ok\":%s", (unsigned long long)id, ok ? "true" : "false");
-}
-
-static void number(hone__buf *line, const char *name, double value) {
-    hone__buf_printf(line, ",\"%s\":", name);
-    hone__buf_json_double(line, value);
+    if (!hone__reply_write(child->out_fd, line))
+        _exit(0); /* the worker has gone */
 }
 
 static void resources(hone__buf *line, const hone__gpu_child *child, const hone__gpu_loaded *loaded, const hone__gpu_launch *launch) {
@@ -82,11 +66,8 @@ static void resources(hone__buf *line, const hone__gpu_child *child, const hone_
 
 static void answer_failure(hone__gpu_child *child, uint64_t id, const char *stage, int32_t subject) {
     hone__buf line;
-    begin(&line, id, false);
-    hone__buf_printf(&line, ",\"error\":{\"stage\":\"%s\",\"code\":\"%s\",\"message\":", stage, hone__outcome_name(child->result.outcome));
-    hone__buf_json_string(&line, child->result.reason);
-    if (child->result.max_error > 0.0)
-        number(&line, "max_error", child->result.max_error);
+    hone__reply_begin(&line, id, false);
+    hone__reply_failed(&line, stage, &child->result);
     if (subject >= 0)
         hone__buf_printf(&line, ",\"subject\":%d", subject);
     hone__buf_printf(&line, "},\"lost\":%s}", child->lost ? "true" : "false");
@@ -95,7 +76,7 @@ static void answer_failure(hone__gpu_child *child, uint64_t id, const char *stag
 
 static void answer_good(hone__gpu_child *child, uint64_t id) {
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_char(&line, '}');
     send_line(child, &line);
 }
@@ -124,7 +105,7 @@ static bool identify(hone__gpu_child *child) {
     if (status == HONE_OK && child->cuda->device_get(&child->device, child->ordinal) != HONE_CU_OK)
         status = hone__fail(&err, HONE_E_NODEVICE, "worker", "there is no %s", name);
     hone__buf line;
-    begin(&line, 0, status == HONE_OK);
+    hone__reply_begin(&line, 0, status == HONE_OK);
     if (status == HONE_OK) {
         int major = 0, minor = 0;
         (void)child->cuda->device_attribute(&major, HONE_CU_CAPABILITY_MAJOR, child->device);
@@ -188,7 +169,7 @@ static void do_peaks(hone__gpu_child *child, uint64_t id, const cJSON *request) 
         return;
     }
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_text(&line, ",\"peaks\":[");
     for (uint32_t i = 0; i < HONE_GPU_PEAKS; i++) {
         hone__buf_text(&line, i > 0 ? "," : "");
@@ -254,16 +235,8 @@ static void do_measure(hone__gpu_child *child, uint64_t id, const cJSON *request
     }
     const hone__measurement *r = &child->result;
     hone__buf line;
-    begin(&line, id, true);
-    hone__buf_printf(&line, ",\"outcome\":\"%s\",\"accuracy\":\"%s\"", hone__outcome_name(r->outcome),
-                     r->accuracy == HONE_ACCURACY_PASSED ? "passed" : "unchecked");
-    number(&line, "max_error", r->max_error);
-    hone__buf_text(&line, ",\"summary\":{\"median_ns\":");
-    hone__buf_json_double(&line, r->median_ns);
-    number(&line, "low_ns", r->low_ns);
-    number(&line, "high_ns", r->high_ns);
-    number(&line, "mad_ns", r->mad_ns);
-    hone__buf_printf(&line, ",\"samples\":%u}", r->samples);
+    hone__reply_begin(&line, id, true);
+    hone__reply_measured(&line, r);
     resources(&line, child, loaded, &launch);
     hone__buf_char(&line, '}');
     send_line(child, &line);
@@ -292,7 +265,7 @@ static void do_compare(hone__gpu_child *child, uint64_t id, const cJSON *request
         return;
     }
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_printf(&line, ",\"rounds\":%u,\"samples_ns\":[", rounds);
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t r = 0; r < rounds; r++) {

@@ -7,6 +7,7 @@
 #include "file.h"
 #include "hash.h"
 #include "gpu_internal.h"
+#include "reply_line.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,34 +20,12 @@
 /* ---- replies ---- */
 
 void hone__worker_line(hone__worker *worker, hone__buf *line) {
-    hone__buf_char(line, '\n');
-    size_t done = 0;
-    while (line->status == HONE_OK && done < line->length) {
-        ssize_t put = write(worker->out_fd, line->data + done, line->length - done);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0) {
-            worker->finished = true;
-            break;
-        }
-        done += (size_t)put;
-    }
-    hone__buf_free(line);
-}
-
-static void begin(hone__buf *line, uint64_t id, bool ok) {
-    hone__buf_init(line, HONE_LIMIT_MESSAGE_BYTES);
-    hone__buf_printf(line, "{\"id\":%llu,\"ok\":%s", (unsigned long long)id, ok ? "true" : "false");
-}
-
-static void number(hone__buf *line, const char *name, double value) {
-    hone__buf_printf(line, ",\"%s\":", name);
-    hone__buf_json_double(line, value);
+    worker->finished = !hone__reply_write(worker->out_fd, line) || worker->finished;
 }
 
 void hone__worker_refuse(hone__worker *worker, uint64_t id, const char *stage, const char *code, const char *message) {
     hone__buf line;
-    begin(&line, id, false);
+    hone__reply_begin(&line, id, false);
     hone__buf_text(&line, ",\"error\":{\"stage\":");
     hone__buf_json_string(&line, stage);
     hone__buf_text(&line, ",\"code\":");
@@ -59,18 +38,15 @@ void hone__worker_refuse(hone__worker *worker, uint64_t id, const char *stage, c
 
 void hone__worker_refuse_result(hone__worker *worker, uint64_t id, const char *stage, const hone__measurement *result, int64_t handle) {
     hone__buf line;
-    begin(&line, id, false);
-    hone__buf_printf(&line, ",\"error\":{\"stage\":\"%s\",\"code\":\"%s\",\"message\":", stage, hone__outcome_name(result->outcome));
-    hone__buf_json_string(&line, result->reason);
-    if (result->max_error > 0.0)
-        number(&line, "max_error", result->max_error);
+    hone__reply_begin(&line, id, false);
+    hone__reply_failed(&line, stage, result);
     if (handle >= 0)
         hone__buf_printf(&line, ",\"handle\":%lld", (long long)handle);
     const hone__problem *problem = &worker->problem;
     if (result->outcome == HONE_OUTCOME_RESOURCES || result->outcome == HONE_OUTCOME_TIMEOUT || result->outcome == HONE_OUTCOME_COMPILE_TIMEOUT) {
         hone__buf_text(&line, ",\"limits\":{\"compile_s\":");
         hone__buf_json_double(&line, problem->compile_s);
-        number(&line, "run_s", problem->run_s);
+        hone__reply_number(&line, "run_s", problem->run_s);
         hone__buf_printf(&line, ",\"memory_bytes\":%llu,\"output_bytes\":%llu}", (unsigned long long)problem->memory_bytes,
                          (unsigned long long)problem->output_bytes);
     }
@@ -100,7 +76,7 @@ static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
         hone__worker_peaks(worker);
     cJSON *json = hone__device_to_json(worker->device);
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_printf(&line, ",\"protocol\":1,\"evaluator\":\"hone-worker %s\",\"parallel\":%u,\"compare\":true,\"cancel\":true,\"device\":", HONE_VERSION_STRING,
                      worker->parallel);
     if (json != NULL)
@@ -109,7 +85,7 @@ static void do_hello(hone__worker *worker, uint64_t id, const cJSON *request) {
         hone__buf_text(&line, "null");
     hone__buf_text(&line, ",\"peaks\":{\"gbps\":");
     hone__buf_json_double(&line, worker->peak_gbps > 0.0 ? worker->peak_gbps : strtod("nan", NULL));
-    number(&line, "gflops", worker->peak_gflops > 0.0 ? worker->peak_gflops : strtod("nan", NULL));
+    hone__reply_number(&line, "gflops", worker->peak_gflops > 0.0 ? worker->peak_gflops : strtod("nan", NULL));
     hone__buf_text(&line, "}}");
     hone__worker_line(worker, &line);
     cJSON_Delete(json);
@@ -141,9 +117,9 @@ static hone__module *new_module(hone__worker *worker) {
 
 static void answer_compile(hone__worker *worker, uint64_t id, double ms, const hone__module *module) {
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_printf(&line, ",\"handle\":%lld", (long long)(worker->handle_base + (int64_t)(module - worker->module)));
-    number(&line, "compile_ms", ms);
+    hone__reply_number(&line, "compile_ms", ms);
     hone__buf_printf(&line, ",\"resources\":{\"object_bytes\":%llu}}", (unsigned long long)module->bytes);
     hone__worker_line(worker, &line);
 }
@@ -260,7 +236,7 @@ static void do_cancel(hone__worker *worker, uint64_t id, const cJSON *request) {
         }
     }
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_char(&line, '}');
     hone__worker_line(worker, &line);
 }
@@ -368,17 +344,9 @@ static void answer_measure(hone__worker *worker, const hone__trial *trial, hone_
         return;
     }
     hone__buf line;
-    begin(&line, trial->request, true);
-    hone__buf_printf(&line, ",\"outcome\":\"%s\",\"accuracy\":\"%s\"", hone__outcome_name(result->outcome),
-                     result->accuracy == HONE_ACCURACY_PASSED ? "passed" : "unchecked");
-    number(&line, "max_error", result->max_error);
-    hone__buf_text(&line, ",\"summary\":{\"median_ns\":");
-    hone__buf_json_double(&line, result->median_ns);
-    number(&line, "low_ns", result->low_ns);
-    number(&line, "high_ns", result->high_ns);
-    number(&line, "mad_ns", result->mad_ns);
-    hone__buf_printf(&line, ",\"samples\":%u},\"resources\":{\"object_bytes\":%llu}}", result->samples,
-                     (unsigned long long)worker->module[trial->handle[0]].bytes);
+    hone__reply_begin(&line, trial->request, true);
+    hone__reply_measured(&line, result);
+    hone__buf_printf(&line, ",\"resources\":{\"object_bytes\":%llu}}", (unsigned long long)worker->module[trial->handle[0]].bytes);
     hone__worker_line(worker, &line);
 }
 
@@ -394,7 +362,7 @@ static void answer_compare(hone__worker *worker, const hone__trial *trial, hone_
         return;
     }
     hone__buf line;
-    begin(&line, trial->request, true);
+    hone__reply_begin(&line, trial->request, true);
     hone__buf_printf(&line, ",\"rounds\":%u,\"samples_ns\":[", rounds);
     for (uint32_t i = 0; i < trial->count; i++) {
         hone__buf_char(&line, i > 0 ? ',' : ' ');
@@ -457,6 +425,8 @@ static void do_prepare(hone__worker *worker, uint64_t id, const cJSON *request) 
     if (status == HONE_OK && worker->problem.has_reference) {
         (void)snprintf(code, sizeof code, "reference_failed");
         status = hone__worker_reference(worker, cJSON_GetObjectItemCaseSensitive(request, "reference"), &reference_ms, &err);
+        if (status == HONE_E_UNSUPPORTED) /* the machine's fault, not the reference's */
+            (void)snprintf(code, sizeof code, "unsupported");
     }
     if (status != HONE_OK) {
         hone__problem_clear(&worker->problem);
@@ -464,9 +434,9 @@ static void do_prepare(hone__worker *worker, uint64_t id, const cJSON *request) 
         return;
     }
     hone__buf line;
-    begin(&line, id, true);
+    hone__reply_begin(&line, id, true);
     hone__buf_printf(&line, ",\"reference\":%s", worker->problem.has_reference ? "true" : "false");
-    number(&line, "reference_ms", reference_ms);
+    hone__reply_number(&line, "reference_ms", reference_ms);
     hone__buf_char(&line, '}');
     hone__worker_line(worker, &line);
 }
@@ -484,7 +454,7 @@ static void do_serial(hone__worker *worker, uint64_t id, const char *op, const c
         do_compare(worker, id, request);
     } else if (strcmp(op, "bye") == 0) {
         hone__buf line;
-        begin(&line, id, true);
+        hone__reply_begin(&line, id, true);
         hone__buf_char(&line, '}');
         hone__worker_line(worker, &line);
         worker->finished = true;

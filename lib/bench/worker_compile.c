@@ -128,7 +128,7 @@ static hone_status launch_compiler(const hone__worker *worker, hone__build *buil
                                          .cpu_avoid = worker->timing_core};
     hone_error cause = {0};
     if (hone__process_start(&build->process, list->word, worker->dir, &limits, &cause) != HONE_OK)
-        return hone__fail(err, HONE_E_EVALUATOR, "worker", "the C compiler does not start: %.200s; install one (gcc or clang), or name it in CC",
+        return hone__fail(err, HONE_E_UNSUPPORTED, "worker", "the C compiler does not start: %.200s; install one (gcc or clang), or name it in CC",
                           cause.message);
     return HONE_OK;
 }
@@ -203,9 +203,13 @@ static void set_outcome(hone__build *build, int wait_status) {
     bool memory = strstr(build->text, "out of memory") != NULL || strstr(build->text, "virtual memory exhausted") != NULL ||
                   strstr(build->text, "annot allocate memory") != NULL || strstr(build->text, "bad_alloc") != NULL;
     bool file = strstr(build->text, "File too large") != NULL || strstr(build->text, "ile size limit exceeded") != NULL;
-    build->outcome = memory || file ? HONE_OUTCOME_RESOURCES : HONE_OUTCOME_COMPILE_ERROR;
+    bool full = strstr(build->text, "No space left on device") != NULL; /* the disk's fault, not the config's */
+    build->outcome = full ? HONE_OUTCOME_EVALUATOR : memory || file ? HONE_OUTCOME_RESOURCES : HONE_OUTCOME_COMPILE_ERROR;
     hone__process_describe(wait_status, how, sizeof how);
-    if (memory || file)
+    if (full)
+        (void)snprintf(build->reason, sizeof build->reason, "no space is left in %.200s for the compiler's files; free some, or set TMPDIR to another folder",
+                       hone__worker_temporary());
+    else if (memory || file)
         (void)snprintf(build->reason, sizeof build->reason, "the compiler reached its limit of %s", memory ? "memory" : "file size");
     else if (build->text_length == 0)
         (void)snprintf(build->reason, sizeof build->reason, "the compiler %s without a message", how);

@@ -25,6 +25,20 @@ void hone_answer_free(hone_answer *answer) {
     hone__free(answer);
 }
 
+bool hone__answer_take_entry(hone_answer *answer, hone__entry *out) {
+    if (!answer->has_source)
+        return false;
+    *out = answer->source;
+    answer->source = (hone__entry){.kernel_name = NULL};
+    answer->has_source = false;
+    if (answer->rank > 0) { /* better ones are not valid here */
+        hone__ranked best = out->best;
+        out->best = out->alternative[answer->rank - 1];
+        out->alternative[answer->rank - 1] = best;
+    }
+    return true;
+}
+
 hone_match hone_answer_match(const hone_answer *answer) {
     return answer->match;
 }

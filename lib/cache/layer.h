@@ -20,6 +20,8 @@ const hone__pack *hone__layer_pack(const hone_cache *cache, uint32_t layer);
 hone_status hone__layer_get(const hone_cache *cache, uint32_t layer, const hone__key *key, hone__entry *out, hone_error *err);
 /* Of all layers, the best evidence; HONE_E_NOTFOUND when none has the key, or what the last failing layer said. */
 hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
+/* The entry that a look-up's answer came from, taken out of the answer, with the config that it gave as its best; false: it came from none. */
+bool hone__answer_take_entry(hone_answer *answer, hone__entry *out);
 /* As hone__cache_of_kernel, of one layer. */
 hone_status hone__layer_of_kernel(const hone_cache *cache, uint32_t layer, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,
                                   uint32_t *count, hone_error *err);

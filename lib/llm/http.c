@@ -30,6 +30,8 @@ struct hone__http {
     size_t bytes;
     uint64_t deadline_ns, retry_at_ns, heard_ns;
     uint32_t tries;
+    uint32_t retries;          /* of all requests together */
+    bool cut;                  /* an answer to this request broke off once */
     hone__rng rng;
     /* of the current try */
     hone__buf reply;
@@ -309,6 +311,7 @@ hone_status hone__http_start(hone__http *http, const char *const *header, const 
     http->bytes = bytes;
     http->deadline_ns = deadline_ns;
     http->tries = 0;
+    http->cut = false;
     hone_status status = begin_try(http, err);
     if (status != HONE_OK) {
         hone__http_cancel(http);
@@ -377,7 +380,7 @@ static bool retryable_code(const hone__http *http, CURLcode code) {
 
 /* Go into the wait before the next try; false when there is none. */
 static bool schedule_retry(hone__http *http, bool from_status) {
-    if (http->tries >= http->limits->tries_max)
+    if (http->tries >= http->limits->tries_max || http->retries >= http->limits->retries_max)
         return false;
     uint64_t span = (uint64_t)http->limits->backoff_ms << (http->tries - 1);
     if (span > http->limits->backoff_ms_max)
@@ -392,6 +395,7 @@ static bool schedule_retry(hone__http *http, bool from_status) {
         return false; /* waiting for nothing */
     http->retry_at_ns = at;
     http->state = HTTP_WAITING;
+    http->retries++;
     hone__log(HONE_LOG_WARN, "llm", "%s: try %u failed (HTTP %ld), again in %llu ms", http->config->origin, http->tries, http->status,
               (unsigned long long)wait_ms);
     return true;
@@ -407,6 +411,10 @@ static void hide_user_info(char *text) {
 
 static hone_status fail_transfer(hone__http *http, CURLcode code, hone_error *err) {
     const char *origin = http->config->origin;
+    /* libcurl says "out of memory" of a header line beyond its own limit (before 8.6, which has CURLE_TOO_LARGE, 100). */
+    bool line_over = (code == CURLE_OUT_OF_MEMORY || (int)code == 100) && !http->body_begun && http->reply.status == HONE_OK;
+    if (line_over)
+        return hone__fail_os(err, HONE_E_REPLY, "llm", (int)code, "%s sent a header line that is too long", origin);
     if (http->headers_over)
         return hone__fail_os(err, HONE_E_REPLY, "llm", (int)code, "%s sent more than %u headers or %zu bytes of them", origin,
                              http->limits->headers_max, http->limits->header_bytes_max);
@@ -439,7 +447,10 @@ static hone_status finish_try(hone__http *http, CURLcode code, hone__http_result
     detach(http);
     /* A refusal that is too long or cut is a refusal all the same. */
     bool answered = code == CURLE_OK || (http->status >= 300 && !http->headers_over && http->body_begun);
-    bool again = answered ? retryable_status(http->status) : !http->body_begun && !http->headers_over && retryable_code(http, code);
+    /* An answer that broke off may have been paid for: it is asked for once more, not as often as one that never began. */
+    bool broke = !answered && http->body_begun;
+    bool again = answered ? retryable_status(http->status) : !(broke && http->cut) && !http->headers_over && retryable_code(http, code);
+    http->cut = http->cut || broke;
     if (again && schedule_retry(http, answered))
         return HONE_E_TIMEOUT;
     hone_status status = HONE_OK;

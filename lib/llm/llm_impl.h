@@ -28,6 +28,7 @@ typedef struct hone__http_limits {
     uint32_t connect_ms;      /* name look-up, TCP and TLS */
     uint32_t idle_ms;         /* without a byte, once the answer has begun; before, models think in silence */
     uint32_t tries_max;
+    uint32_t retries_max;     /* of all requests of a client together */
     uint32_t wait_ms_max;     /* what a server may make us wait between tries */
     uint32_t backoff_ms;      /* before the second try at most, doubled each time, jittered */
     uint32_t backoff_ms_max;
@@ -37,7 +38,7 @@ typedef struct hone__http_limits {
     uint32_t headers_max;
 } hone__http_limits;
 #define HONE_HTTP_LIMITS_INIT                                                                                \
-    {.connect_ms = 10000, .idle_ms = 60000, .tries_max = 4, .wait_ms_max = 60000, .backoff_ms = 500, .backoff_ms_max = 8000, \
+    {.connect_ms = 10000, .idle_ms = 60000, .tries_max = 4, .retries_max = 24, .wait_ms_max = 60000, .backoff_ms = 500, .backoff_ms_max = 8000, \
      .body_bytes_max = HONE_LIMIT_REPLY_BYTES, .error_bytes_max = 65536, .header_bytes_max = 262144, .headers_max = 512}
 
 /* Settings after options and environment were read and checked.  Strings are owned. */

@@ -78,9 +78,11 @@ static void put_strategy(hone__buf *buf, const hone__prompt_input *input) {
     bool exact;
     double valid = hone__bound_count(input->bound, &exact), raw = hone__space_raw_count(space);
     if (raw > 0 && valid / raw < 0.25) {
-        hone__buf_text(buf, "- Only about 1 in ");
-        hone__text_number(buf, raw / valid, 2);
-        hone__buf_text(buf, " combinations is valid: verify the arithmetic of every constraint for every config.\n");
+        double error = hone__bound_count_error(input->bound);
+        hone__buf_text(buf, error < 1 ? "- Only about 1 in " : "- Very few");
+        if (error < 1)
+            hone__text_number(buf, raw / valid, error > COUNT_ROUGH ? 1 : 2);
+        hone__buf_printf(buf, " combinations %s valid: verify the arithmetic of every constraint for every config.\n", error < 1 ? "is" : "are");
     }
     hone__roofline roof;
     hone__roofline_get(input, &roof);

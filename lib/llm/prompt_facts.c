@@ -192,6 +192,8 @@ void hone__facts_device(hone__buf *buf, const hone__prompt_input *input) {
         hone__text_number(buf, rate, 4);
         hone__buf_text(buf, " GFLOP/s\n");
     }
+    if (input->kernel->language == HONE_LANGUAGE_C)
+        hone__buf_text(buf, "- a kernel runs on one core; what was measured is one core's\n");
 }
 
 void hone__facts_roofline(hone__buf *buf, const hone__prompt_input *input) {
@@ -324,11 +326,21 @@ void hone__facts_params(hone__buf *buf, const hone__prompt_input *input) {
         hone__buf_text(buf, "A permutation is a JSON array that holds each of its numbers once.\n");
     bool exact = false;
     double valid = hone__bound_count(input->bound, &exact);
-    hone__buf_text(buf, "Of ");
-    double raw = hone__space_raw_count(space);
+    double raw = hone__space_raw_count(space), error = hone__bound_count_error(input->bound);
+    bool all = exact && valid > raw * (1 - 1e-9);
+    hone__buf_text(buf, all ? "All " : "Of ");
     hone__text_number(buf, raw, raw < 1e6 ? 15 : 3);
-    hone__buf_printf(buf, " combinations %s", exact && valid < 1e6 ? "" : "about ");
-    hone__text_number(buf, valid, exact && valid < 1e6 ? 15 : 3);
+    if (all) {
+        hone__buf_text(buf, " combinations are valid.\n");
+        return;
+    }
+    if (error >= 1) {
+        hone__buf_text(buf, " combinations hardly any is valid for these sizes: of very many random ones none was.\n");
+        return;
+    }
+    bool plain = exact && valid < 1e6, rough = error > COUNT_ROUGH;
+    hone__buf_printf(buf, " combinations %s", plain ? "" : rough ? "very roughly " : "about ");
+    hone__text_number(buf, valid, plain ? 15 : rough ? 1 : 3);
     hone__buf_text(buf, " are valid for these sizes.\n");
 }
 

@@ -4,6 +4,9 @@
 
 #include "prompt_text.h"
 
+/* Above this relative error a count of valid configs is called very rough: it stands on less than a hundred that were met. */
+#define COUNT_ROUGH 0.1
+
 void hone__facts_kernel(hone__buf *buf, const hone__prompt_input *input);
 void hone__facts_source(hone__buf *buf, const hone__prompt_input *input);
 void hone__facts_dependencies(hone__buf *buf, const hone__prompt_input *input);

@@ -54,7 +54,7 @@ typedef struct hone__exchange {
     char *reply;           /* the text of the answer; "" while there is none */
     uint64_t tokens_in, tokens_out;
     double seconds;
-    uint32_t told;         /* how many trials the strategy had been told when this was asked */
+    uint32_t told;         /* how many trials the strategy had been told when this was asked, or, with a reply, answered */
 } hone__exchange;
 
 /* A tuning under way or ended. */

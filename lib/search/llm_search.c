@@ -5,7 +5,8 @@
  * `hybrid` is the same conversation with less credit: configs of a reply are measured one after the other only as long as they bring new bests;
  * the others become candidates that the surrogate judges.  A round that paid is followed by the next one.  After one that did not, the surrogate
  * goes on, and the model is asked again, with less credit and after ever longer rests, when there is news for it: a better config that it has not
- * seen, or nothing better for long, so that another view is worth some trials.  What a model can waste is bounded by that: the credits of its rounds. */
+ * seen, or nothing better for long, so that another view is worth some trials.  What a model can waste is bounded by that: the credits of its rounds.
+ * While it thinks, the surrogate goes on for some trials: a device that waits for a minute is no better than one that measures for it. */
 #include "alloc.h"
 #include "lfbo.h"
 #include "log.h"
@@ -45,7 +46,10 @@ typedef struct conversation {
     bool in_flight;             /* the transport has a request of ours */
     bool repairing;             /* ... which is the one cheap repair of a useless reply */
     bool over;                  /* no further requests */
-    char *recalled;             /* reply from the record, to be taken at the next pump */
+    uint32_t meanwhile;         /* hybrid: trials that the surrogate may still have while this request is under way */
+    bool waiting;               /* nothing to propose before the reply */
+    char *recalled;             /* reply from the record, to be taken when as much is known as when it came */
+    uint32_t recalled_told;
     uint64_t recalled_in, recalled_out;
     double recalled_s;
     hone_error failure;         /* code != 0: to be returned by pump */
@@ -80,6 +84,21 @@ static void fail_model(hone__strategy *strategy, const hone_error *err) {
     }
 }
 
+/* A conversation goes on with the first message that it began with, whatever was measured or tuned between its processes. */
+static void keep_initial(conversation *talk, const char *recorded) {
+    cJSON *json = NULL;
+    if (hone__json_parse(&json, recorded, strlen(recorded), "recorded request", NULL) != HONE_OK)
+        return;
+    const cJSON *messages = cJSON_GetObjectItemCaseSensitive(json, "messages");
+    const char *text = hone__json_string(cJSON_GetArrayItem(messages, 0), "text");
+    char *copy = text == NULL ? NULL : hone__strdup(text);
+    if (copy != NULL) {
+        hone__free(talk->initial);
+        talk->initial = copy;
+    }
+    cJSON_Delete(json);
+}
+
 /* A request that was recorded before its process ended leaves exactly as it was. */
 static hone_status start_recorded(hone__strategy *strategy, hone__llm_request *request, const char *text, hone_error *err) {
     cJSON *json = NULL;
@@ -108,8 +127,10 @@ static hone_status start(hone__strategy *strategy, hone__llm_request *request, h
     const hone__exchange_log *log = strategy->options.log;
     char *old_request = NULL, *old_reply = NULL;
     if (log != NULL && log->recall(log->user, request->index, &old_request, &old_reply, &talk->recalled_in, &talk->recalled_out,
-                                   &talk->recalled_s) == 1) {
+                                   &talk->recalled_s, &talk->recalled_told) == 1) {
         hone_status status = HONE_OK;
+        if (request->index == 0)
+            keep_initial(talk, old_request);
         if (old_reply != NULL)
             talk->recalled = old_reply;
         else
@@ -154,6 +175,8 @@ static void ask_model(hone__strategy *strategy, const char *text) {
     hone__buf_free(&both);
     strategy->report.requests++;
     talk->best_asked = best_ns(strategy);
+    talk->meanwhile = strategy->options.meanwhile;
+    talk->waiting = false;
     if (status != HONE_OK)
         fail_model(strategy, &err);
     else
@@ -329,7 +352,8 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
             return HONE_ASK_MORE; /* the next request leaves when enough of this batch is told */
         next_round(strategy);
     }
-    if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
+    talk->waiting = talk->failure.code != 0 || (talk->in_flight && !talk->over);
+    if (talk->waiting)
         return HONE_ASK_WAIT_MODEL;
     if (talk->over && talk->lfbo != NULL && !hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
         return HONE_ASK_MORE;
@@ -371,11 +395,23 @@ static bool worth_asking(hone__strategy *strategy) {
     return rested >= 2 * rest || (rested >= rest && best_ns(strategy) < talk->best_then * 0.98);
 }
 
+/* The model thinks: what there is to do until it answers. */
+static hone__ask_state propose_meanwhile(hone__strategy *strategy, uint32_t wanted) {
+    conversation *talk = strategy->state;
+    uint32_t count = wanted < talk->meanwhile ? wanted : talk->meanwhile;
+    uint32_t queued = count == 0 ? 0 : hone__lfbo_propose(talk->lfbo, strategy, count);
+    talk->meanwhile -= queued;
+    talk->waiting = queued == 0;
+    return queued > 0 ? HONE_ASK_MORE : HONE_ASK_WAIT_MODEL;
+}
+
 static hone__ask_state hybrid_propose(hone__strategy *strategy, uint32_t wanted) {
     conversation *talk = strategy->state;
     bool wait = false;
-    if (talk->failure.code != 0 || (talk->in_flight && !talk->over))
+    if (talk->failure.code != 0)
         return HONE_ASK_WAIT_MODEL;
+    if (talk->in_flight && !talk->over)
+        return propose_meanwhile(strategy, wanted);
     if (release(strategy, &wait) || wait)
         return HONE_ASK_MORE;
     bool open = strategy->told < strategy->result_count;
@@ -384,7 +420,7 @@ static hone__ask_state hybrid_propose(hone__strategy *strategy, uint32_t wanted)
             return HONE_ASK_MORE; /* the results of this batch go into the next prompt */
         if (worth_asking(strategy)) {
             ask_next(strategy, NULL);
-            return HONE_ASK_WAIT_MODEL;
+            return propose_meanwhile(strategy, wanted);
         }
     }
     if (!hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
@@ -461,6 +497,9 @@ static hone_status poll_model(hone__strategy *strategy, uint32_t timeout_ms) {
 static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_error *err) {
     conversation *talk = strategy->state;
     if (talk->in_flight && talk->recalled != NULL) {
+        bool nothing_else = talk->waiting && strategy->told == strategy->handed;
+        if (strategy->told < talk->recalled_told && !nothing_else)
+            return HONE_OK;
         char *text = talk->recalled;
         talk->recalled = NULL;
         take_reply(strategy, text, talk->recalled_in, talk->recalled_out, talk->recalled_s);

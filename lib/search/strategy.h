@@ -21,9 +21,11 @@ typedef enum hone__ask_state {
 
 /* Recorded model exchanges (resume and replay): how the strategy reads and writes them.  `recall` returns 1 and sets the texts (owned by
  * the caller of recall, hone__free; reply may be NULL when it never came) if exchange `index` is on record; `record` is called with reply
- * NULL before sending, and again with the reply.  A failing record ends the request. */
+ * NULL before sending, and again with the reply.  `told`: trials that were known at that time; a recalled reply is taken when as many are
+ * known again.  A failing record ends the request. */
 typedef struct hone__exchange_log {
-    int (*recall)(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds);
+    int (*recall)(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds,
+                  uint32_t *told);
     hone_status (*record)(void *user, uint32_t index, const char *request, const char *reply, uint64_t tokens_in, uint64_t tokens_out,
                           double seconds, uint32_t told);
     void *user;
@@ -51,6 +53,7 @@ typedef struct hone__strategy_options {
     uint32_t rounds_max, configs_per_round, initial_random; /* llm */
     hone__llm *llm;               /* llm only; borrowed */
     const hone__exchange_log *log; /* llm only; may be NULL */
+    uint32_t meanwhile;           /* hybrid: configs of the surrogate that may be measured while one request is under way; 0: the device waits */
     double min_gain;              /* end when a relative gain of so much is not to be expected any more; 0: only the budget ends lfbo; negative: that of
                                    * the model's rounds too */
     bool fall_back;               /* auto: a failing model is a warning and lfbo goes on; else it ends the search */

@@ -7,8 +7,9 @@
 
 enum { ROUNDS = 4, CONFIGS_PER_ROUND = 15, INITIAL_RANDOM = 5 }; /* as hone_tune */
 
-static int recall_nothing(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {
-    (void)user, (void)index, (void)request, (void)reply, (void)tokens_in, (void)tokens_out, (void)seconds;
+static int recall_nothing(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds,
+                          uint32_t *told) {
+    (void)user, (void)index, (void)request, (void)reply, (void)tokens_in, (void)tokens_out, (void)seconds, (void)told;
     return 0;
 }
 

@@ -310,6 +310,8 @@ static hone_status measure_group(hone__bound *bound, hone__group *group, hone__d
         return nothing_valid(bound, NULL, " (none was found in millions of tries)", err);
     bound->count *= group->count;
     bound->exact = bound->exact && (group->listed || group->free);
+    if (!group->listed && !group->free)
+        bound->count_error = hypot(bound->count_error, 1 / sqrt(fmax(group->seen, 1)));
     return HONE_OK;
 }
 
@@ -403,6 +405,10 @@ double hone__bound_count(const hone__bound *bound, bool *exact) {
     if (exact != NULL)
         *exact = bound->exact;
     return bound->count;
+}
+
+double hone__bound_count_error(const hone__bound *bound) {
+    return bound->count_error;
 }
 
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out) {

@@ -36,6 +36,7 @@ typedef struct hone__group {
     bool listed;
     bool free;              /* no constraint: any choice is valid */
     double count;
+    double seen;            /* what an estimated count stands on: so many valid assignments, as far as they weigh alike */
     double accept_rate;     /* of random completions; 0: none was seen */
     double dive_rate;       /* of dives; 0: none was seen */
     uint32_t line_max;      /* most valid values seen in the last level; 0: not looked at */
@@ -54,6 +55,7 @@ struct hone__bound {
     uint32_t partial_count;
     hone__interval range[HONE_LIMIT_SLOTS]; /* least and greatest value of each slot */
     double count;
+    double count_error;     /* relative standard error */
     bool exact;
     uint32_t *row;          /* listed: the valid configs, sorted, slot_count values each; no groups then.  NULL: by constraints */
     uint32_t row_count;

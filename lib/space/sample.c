@@ -275,6 +275,7 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     if (group->listed || group->free)
         return all > 0 ? HONE_FOUND_ONE : HONE_FOUND_NONE;
     double hits = measure_completions(group, rng, draft, all, sharers);
+    group->seen = hits;
     if (hits >= 10)
         return HONE_FOUND_ONE;
     double dives = 0;
@@ -289,8 +290,10 @@ hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft 
     }
     group->dive_rate = arrived / dives;
     /* A few dives can carry nearly all the weight: believe them only as far as they are many. */
-    if (arrived > 0 && weights * weights / squares > hits)
+    if (arrived > 0 && weights * weights / squares > hits) {
         group->count = weights / dives;
+        group->seen = weights * weights / squares;
+    }
     if (group->accept_rate > 0 || arrived > 0)
         return HONE_FOUND_ONE;
     hone__found found = sample_by_descents(group, rng, draft, MEASURE_DESCENTS);

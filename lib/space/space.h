@@ -123,6 +123,8 @@ const int64_t *hone__bound_sizes(const hone__bound *bound);
 bool hone__bound_valid(const hone__bound *bound, const hone__config *config, hone__buf *why);
 /* How many configs are valid: exact when *exact, else an estimate.  Raw is the product of the domains. */
 double hone__bound_count(const hone__bound *bound, bool *exact);
+/* Relative standard error of that estimate, at most 1 for each independent part of the space; 0 when exact. */
+double hone__bound_count_error(const hone__bound *bound);
 double hone__space_raw_count(const hone__space *space);
 /* A random valid config; uniform where the groups are listed, else near it.  False only if none was found within a bound of work. */
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out);

@@ -1,6 +1,7 @@
-/* neighbours.c: what the cache knows of the same kernel at other problems and on other devices: the best config of each (for the prompt, and to be
+/* neighbours.c: what the cache and its packs know of the same kernel at other problems and on other devices: the best config of each (for the prompt, and to be
  * measured first), and the trials that led to it, which shape the surrogate's prior.  How far they are believed is found out by the search. */
 #include "alloc.h"
+#include "layer.h"
 #include "tuning.h"
 
 #include <math.h>
@@ -104,28 +105,43 @@ static void gather_evidence(hone__tuning *tuning, const found *near) {
 
 /* ---- retrieval ---- */
 
-void hone__tuning_neighbours(hone__tuning *tuning) {
+/* Keep the nearest, in order.  Of one key that several layers have, the first. */
+static void insert(found *near, uint32_t *count, const found *one) {
+    for (uint32_t i = 0; i < *count; i++) {
+        if (memcmp(near[i].key.key, one->key.key, sizeof one->key.key) == 0)
+            return;
+    }
+    uint32_t at = *count < NEIGHBOURS_MAX ? (*count)++ : NEIGHBOURS_MAX;
+    for (; at > 0 && near[at - 1].distance > one->distance; at--) {
+        if (at < NEIGHBOURS_MAX)
+            near[at] = near[at - 1];
+    }
+    if (at < NEIGHBOURS_MAX)
+        near[at] = *one;
+}
+
+static void look_in_layer(const hone__tuning *tuning, uint32_t layer, found *near, uint32_t *near_count) {
     hone__entry *entry = NULL;
-    uint32_t count = 0, near_count = 0;
-    found near[NEIGHBOURS_MAX];
-    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
-    if (tuning->reader == NULL || tuning->neighbour == NULL ||
-        hone__cache_of_kernel(tuning->reader, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
+    uint32_t count = 0;
+    if (hone__layer_of_kernel(tuning->reader, layer, tuning->kernel->id, ENTRIES_MAX, &entry, &count, NULL) != HONE_OK)
         return;
     for (uint32_t i = 0; i < count; i++) {
         found one = {.key = entry[i].key};
-        if (read_neighbour(tuning, &entry[i], &one.neighbour, &one.distance)) {
-            uint32_t at = near_count < NEIGHBOURS_MAX ? near_count++ : NEIGHBOURS_MAX;
-            for (; at > 0 && near[at - 1].distance > one.distance; at--) {
-                if (at < NEIGHBOURS_MAX)
-                    near[at] = near[at - 1];
-            }
-            if (at < NEIGHBOURS_MAX)
-                near[at] = one;
-        }
+        if (read_neighbour(tuning, &entry[i], &one.neighbour, &one.distance))
+            insert(near, near_count, &one);
         hone__entry_clear(&entry[i]);
     }
     hone__free(entry);
+}
+
+void hone__tuning_neighbours(hone__tuning *tuning) {
+    uint32_t near_count = 0;
+    found near[NEIGHBOURS_MAX];
+    tuning->neighbour = hone__alloc_array(NEIGHBOURS_MAX, sizeof *tuning->neighbour);
+    if (tuning->reader == NULL || tuning->neighbour == NULL)
+        return;
+    for (uint32_t layer = 0; layer < hone__layer_count(tuning->reader); layer++)
+        look_in_layer(tuning, layer, near, &near_count);
     for (uint32_t i = 0; i < near_count; i++)
         tuning->neighbour[i] = near[i].neighbour;
     tuning->neighbour_count = near_count;

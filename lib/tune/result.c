@@ -59,6 +59,14 @@ bool hone__tuning_tick(hone__tuning *tuning, const char *event) {
     return tuning->options.progress(&progress, tuning->options.user) != 0;
 }
 
+int hone__tuning_start_tick(void *user) {
+    hone__tuning *tuning = user;
+    if (hone__tuning_tick(tuning, NULL))
+        return 1;
+    tuning->late = hone__tuning_overdue(tuning);
+    return tuning->late;
+}
+
 /* ---- finalists ---- */
 
 typedef struct final_set {
@@ -217,6 +225,7 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
         if (tuning->options.time_max_s > 0) {
             double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
             options.budget_ms = fmin(3000, fmax(200, left_ms));
+            options.limit_s = 1e-3 * fmax(0, left_ms) + OVERDUE_S;
         }
         hone_status status = HONE_OK;
         if (set->count > 1)
@@ -370,6 +379,12 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
     if (tuning->trials == 0)
         return hone__fail(err, HONE_E_TIMEOUT, "tune", "no config was measured within the budget (%s); give it more time, or see why the default "
                           "config takes so long", tuning->stop);
+    /* The evaluator's own faults say nothing about the kernel: they are not remembered, and the same command tries again. */
+    if (count[HONE_OUTCOME_EVALUATOR] == tuning->trials) {
+        hone__session_save(tuning, false);
+        return hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator has measured none of %u configs of %s: %.350s", tuning->trials,
+                          tuning->kernel->name, example[HONE_OUTCOME_EVALUATOR]);
+    }
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
     hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),

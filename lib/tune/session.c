@@ -220,7 +220,8 @@ static void transcribe(hone__tuning *tuning, const hone__exchange *exchange) {
     hone__log(HONE_LOG_WARN, "tune", "the transcript is not written: %s", err.message);
 }
 
-static int recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {
+static int recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds,
+                  uint32_t *told) {
     hone__tuning *tuning = user;
     for (uint32_t i = 0; i < tuning->exchange_count; i++) {
         const hone__exchange *exchange = &tuning->exchange[i];
@@ -231,6 +232,7 @@ static int recall(void *user, uint32_t index, char **request, char **reply, uint
         *tokens_in = exchange->tokens_in;
         *tokens_out = exchange->tokens_out;
         *seconds = exchange->seconds;
+        *told = exchange->told;
         if (*request == NULL || (exchange->reply[0] != '\0' && *reply == NULL)) {
             hone__free(*request);
             hone__free(*reply);
@@ -278,8 +280,7 @@ static hone_status record(void *user, uint32_t index, const char *request, const
     exchange->tokens_in = tokens_in;
     exchange->tokens_out = tokens_out;
     exchange->seconds = seconds;
-    if (reply == NULL)
-        exchange->told = told;
+    exchange->told = told;
     hone_error err;
     if (hone__journal_exchange(tuning->cache, &tuning->key, tuning->session_number, exchange, &err) != HONE_OK)
         store_failed(tuning, "an exchange with the model", &err);

@@ -73,10 +73,13 @@ hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *pr
     return HONE_OK;
 }
 
-hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
-                               const char *ordinal, bool peaks, hone_error *err) {
+/* Start the evaluator that `kernel` needs.  `tuning`, where there is one, is polled meanwhile. */
+static hone_status open_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker, const char *ordinal,
+                              bool peaks, hone__tuning *tuning, hone_error *err) {
     hone__bench_options options = {.device = ordinal != NULL && ordinal[0] != '\0' ? ordinal : NULL,
                                    .measure_peaks = peaks,
+                                   .tick = tuning == NULL ? NULL : hone__tuning_start_tick,
+                                   .user = tuning,
                                    .budget_ms = MEASURE_MS,
                                    .compile_s = kernel->compile_s,
                                    .run_s = kernel->run_s,
@@ -109,12 +112,13 @@ hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, con
     return hone__bench_open(out, &options, err);
 }
 
-hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name, const char *evaluator, hone_error *err) {
-    *out = NULL;
-    if (evaluator == NULL && kernel->language != HONE_LANGUAGE_EXTERNAL)
-        return hone_device_open(out, name != NULL ? name : kernel->language == HONE_LANGUAGE_C ? "cpu" : "cuda:0", err);
-    hone__bench *bench = NULL;
-    HONE_TRY(hone__tuning_bench(&bench, kernel, evaluator, NULL, name, false, err));
+static hone_status bench_for(hone__bench **out, hone__tuning *tuning, bool peaks, hone_error *err) {
+    const hone_tune_options *options = &tuning->options;
+    return open_bench(out, tuning->kernel, options->evaluator, options->worker, tuning->caller_device->ordinal, peaks, tuning, err);
+}
+
+/* The device that a greeted evaluator says it measures on, under the name that it was asked for. */
+static hone_status device_of(hone_device **out, const hone__bench *bench, const char *name, hone_error *err) {
     const cJSON *hello = hone__bench_hello(bench);
     hone_status status = hone__device_from_hello(out, cJSON_GetObjectItemCaseSensitive(hello, "device"), NULL, err);
     if (status == HONE_OK)
@@ -130,11 +134,51 @@ hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const 
         hone_device_free(*out);
         *out = NULL;
     }
+    return status;
+}
+
+/* Does the system say which device it is, and not an evaluator? */
+static bool known_to_system(const hone_kernel *kernel, const char *evaluator) {
+    return evaluator == NULL && kernel->language != HONE_LANGUAGE_EXTERNAL;
+}
+
+static hone_status system_device(hone_device **out, const hone_kernel *kernel, const char *name, hone_error *err) {
+    return hone_device_open(out, name != NULL ? name : kernel->language == HONE_LANGUAGE_C ? "cpu" : "cuda:0", err);
+}
+
+hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name, const char *evaluator, hone_error *err) {
+    *out = NULL;
+    if (known_to_system(kernel, evaluator))
+        return system_device(out, kernel, name, err);
+    hone__bench *bench = NULL;
+    HONE_TRY(open_bench(&bench, kernel, evaluator, NULL, name, false, NULL, err));
+    hone_status status = device_of(out, bench, name, err);
     hone__bench_close(bench);
     return status;
 }
 
-/* Peaks are measured once a device and noted in the cache: they take a second and do not change. */
+static hone_status start_failed(const hone__tuning *tuning, hone_status status, hone_error *err) {
+    if (status != HONE_E_CANCELLED || !tuning->late)
+        return status;
+    return hone__fail(err, HONE_E_TIMEOUT, "tune", "the evaluator did not start within the %.3g s for the tuning", tuning->options.time_max_s);
+}
+
+hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err) {
+    const hone_tune_options *options = &tuning->options;
+    hone_status status;
+    if (known_to_system(tuning->kernel, options->evaluator)) {
+        status = system_device(&tuning->own_device, tuning->kernel, options->device, err);
+    } else {
+        status = open_bench(&tuning->bench, tuning->kernel, options->evaluator, options->worker, options->device, false, tuning, err);
+        if (status == HONE_OK)
+            status = device_of(&tuning->own_device, tuning->bench, options->device, err);
+    }
+    tuning->caller_device = tuning->own_device;
+    return start_failed(tuning, status, err);
+}
+
+/* Peaks are measured once a device and noted in the cache: they take a second and do not change.  That an evaluator knows none is noted too:
+ * it need not be started for them again. */
 static void note_name(const hone_device *device, char *name, size_t bytes) {
     hone__hash id;
     memcpy(id.byte, device->id, sizeof id.byte);
@@ -164,7 +208,7 @@ static void note_peaks(hone_cache *cache, const hone_device *device) {
     (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g,\"tf32_gflops\":%.4g,\"fp16_gflops\":%.4g,\"bf16_gflops\":%.4g}",
                    device->peak_gbps, device->peak_gflops, device->peak_tf32_gflops, device->peak_fp16_gflops, device->peak_bf16_gflops);
     hone_error err;
-    if (cache != NULL && (device->peak_gbps > 0 || device->peak_gflops > 0) && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
+    if (cache != NULL && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
         hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
 }
 
@@ -184,8 +228,7 @@ static bool raise_peaks(hone_device *device, const hone_device *said) {
 void hone__tuning_verify_peaks(hone__tuning *tuning) {
     hone__bench *bench = NULL;
     hone_device *said = NULL;
-    if (hone__tuning_bench(&bench, tuning->kernel, tuning->options.evaluator, tuning->options.worker, tuning->caller_device->ordinal, true,
-                           NULL) != HONE_OK)
+    if (bench_for(&bench, tuning, true, NULL) != HONE_OK)
         return;
     const cJSON *hello = hone__bench_hello(bench);
     hone_device *device = tuning->device;
@@ -217,8 +260,12 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
     HONE_TRY(status);
     HONE_TRY(hone__key_identify_device(tuning->device));
     bool noted = peaks_from_note(tuning->reader, tuning->device);
-    HONE_TRY(hone__tuning_bench(&tuning->bench, tuning->kernel, tuning->options.evaluator, tuning->options.worker,
-                                tuning->caller_device->ordinal, !noted, err));
+    if (tuning->bench != NULL && !noted) { /* it runs, but was not asked for peaks: that is hello's part */
+        hone__bench_close(tuning->bench);
+        tuning->bench = NULL;
+    }
+    if (tuning->bench == NULL)
+        HONE_TRY(start_failed(tuning, bench_for(&tuning->bench, tuning, !noted, err), err));
     const cJSON *hello = hone__bench_hello(tuning->bench);
     hone_device *said = NULL;
     HONE_TRY(hone__device_from_hello(&said, cJSON_GetObjectItemCaseSensitive(hello, "device"),
@@ -285,6 +332,7 @@ void hone__tuning_clear(hone__tuning *tuning) {
         hone__claim_drop(tuning->cache, &tuning->key);
     hone__bound_free(tuning->bound);
     hone_device_free(tuning->device);
+    hone_device_free(tuning->own_device);
     if (tuning->session_open)
         hone__session_clear(&tuning->session);
     for (uint32_t i = 0; i < tuning->exchange_count; i++)

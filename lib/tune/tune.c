@@ -3,6 +3,7 @@
  * process repeats. */
 #include "alloc.h"
 #include "clock.h"
+#include "layer.h"
 #include "log.h"
 #include "transcript.h"
 #include "tuning.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
@@ -188,6 +189,7 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .rounds_max = tuning->options.rounds_max,
         .configs_per_round = tuning->options.configs_per_round,
         .initial_random = INITIAL_RANDOM,
+        .meanwhile = MEANWHILE,
         .llm = tuning->llm,
         .log = log,
         .min_gain = tuning->options.min_gain,
@@ -196,23 +198,18 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
     return hone__strategy_open(&tuning->strategy, tuning->strategy_name, &options, err);
 }
 
-static int prepare_tick(void *user) {
-    return hone__tuning_tick(user, NULL) || hone__tuning_overdue(user);
-}
-
 static hone_status prepare_bench(hone__tuning *tuning, hone_error *err) {
     cJSON *body = NULL;
     HONE_TRY(hone__kernel_prepare_json(tuning->kernel, tuning->sizes, tuning->options.seed, &body, err));
-    hone_status status = hone__bench_prepare(tuning->bench, body, prepare_tick, tuning, err);
+    hone_status status = hone__bench_prepare(tuning->bench, body, hone__tuning_start_tick, tuning, err);
     cJSON_Delete(body);
-    if (status == HONE_E_CANCELLED && hone__tuning_overdue(tuning))
+    if (status == HONE_E_CANCELLED && tuning->late)
         status = hone__fail(err, HONE_E_TIMEOUT, "tune", "inputs and reference were not ready within the %.3g s for the tuning; give it more time, "
                             "or a faster reference", tuning->options.time_max_s);
     return status;
 }
 
 static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err) {
-    tuning->phase = "start";
     if (hone__tuning_tick(tuning, "starting the evaluator"))
         return hone__fail(err, HONE_E_CANCELLED, "tune", "cancelled before anything was measured");
     HONE_TRY(hone__bound_new(&tuning->bound, tuning->kernel->space, tuning->sizes, err));
@@ -247,23 +244,20 @@ static hone_status check_transcript(const hone__tuning *tuning, hone_error *err)
     return fresh ? HONE_OK : status;
 }
 
-static hone_match match_before(const hone__tuning *tuning, const hone_problem *problem) {
-    hone_answer *answer = NULL;
-    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
-        return HONE_MATCH_NONE;
-    hone_match match = hone_answer_match(answer);
-    hone_answer_free(answer);
-    return match;
-}
-
-/* Is there an exact answer of enough effort?  A thorough result serves a quick request, never the reverse. */
+/* Is there an exact answer of enough effort, in the cache's file or in a pack under it?  A thorough result serves a quick request, never the
+ * reverse. */
 static bool is_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
-    *match = match_before(tuning, problem);
-    if (tuning->options.force || *match != HONE_MATCH_EXACT || hone__cache_get(tuning->cache, &tuning->key, entry, NULL) != HONE_OK)
+    hone_answer *answer = NULL;
+    *match = HONE_MATCH_NONE;
+    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
         return false;
-    if (entry->effort >= hone__effort_wanted(&tuning->options))
+    *match = hone_answer_match(answer);
+    bool exact = !tuning->options.force && *match == HONE_MATCH_EXACT && hone__answer_take_entry(answer, entry);
+    hone_answer_free(answer);
+    if (exact && entry->effort >= hone__effort_wanted(&tuning->options))
         return true;
-    hone__entry_clear(entry);
+    if (exact)
+        hone__entry_clear(entry);
     return false;
 }
 
@@ -271,7 +265,7 @@ static bool is_answered(const hone__tuning *tuning, const hone_problem *problem,
  * the entry first keeps a plain miss from being counted twice. */
 static bool was_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
     hone__entry there;
-    if (tuning->options.force || hone__cache_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
+    if (tuning->options.force || hone__layers_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
         return false;
     hone__entry_clear(&there);
     return is_answered(tuning, problem, match, entry);
@@ -302,6 +296,7 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
     tuning->kernel = kernel;
     tuning->caller_device = device;
     tuning->best = UINT32_MAX;
+    tuning->phase = "start";
     tuning->started_ns = hone__clock_ns();
     hone__entry entry = {0};
     hone_match before = HONE_MATCH_EXACT;
@@ -311,9 +306,11 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
         status = hone__tuning_options(&tuning->options, options, err);
     if (status == HONE_OK)
         status = hone__tuning_sizes(kernel, problem, tuning->sizes, err);
+    if (status == HONE_OK && device == NULL)
+        status = hone__tuning_own_device(tuning, err);
     if (status != HONE_OK)
         goto out;
-    tuning->key = hone__key_make(kernel, device, tuning->sizes);
+    tuning->key = hone__key_make(kernel, tuning->caller_device, tuning->sizes);
     bool hit = is_answered(tuning, problem, &before, &entry);
     if (!hit) {
         if (!tuning->options.force)

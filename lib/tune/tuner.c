@@ -26,7 +26,7 @@ static const size_t text_members[] = {
     offsetof(hone_tune_options, search),       offsetof(hone_tune_options, evaluator),   offsetof(hone_tune_options, worker),
     offsetof(hone_tune_options, llm_provider), offsetof(hone_tune_options, llm_model),   offsetof(hone_tune_options, llm_api_base),
     offsetof(hone_tune_options, llm_command),  offsetof(hone_tune_options, llm_mailbox), offsetof(hone_tune_options, llm_replay),
-    offsetof(hone_tune_options, transcript),
+    offsetof(hone_tune_options, transcript),   offsetof(hone_tune_options, device),
 };
 
 static const char **text_member(hone_tune_options *options, size_t index) {

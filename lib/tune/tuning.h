@@ -17,6 +17,7 @@ typedef struct hone__tuning {
     const hone_cache *reader;          /* for reading; may be NULL then too */
     const hone_kernel *kernel;
     const hone_device *caller_device;
+    hone_device *own_device;           /* that one, when the caller gave none */
     hone_tune_options options;         /* defaults filled in */
     const char *strategy_name;         /* "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *search_name;           /* as asked: "auto", ... */
@@ -61,6 +62,7 @@ typedef struct hone__tuning {
     char stop[160];
     char warning[256];
     const char *phase;
+    bool late;                         /* given up before anything was measured, because the time was over */
 } hone__tuning;
 
 /* ---- tuner.c ---- */
@@ -70,9 +72,8 @@ hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, h
 /* ---- setup.c ---- */
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);
 hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err);
-/* Start the evaluator that `kernel` needs; `peaks` asks it to measure them. */
-hone_status hone__tuning_bench(hone__bench **out, const hone_kernel *kernel, const char *evaluator, const char *worker,
-                               const char *ordinal, bool peaks, hone_error *err);
+/* When the caller gave no device: the one that the kernel is tuned on.  Leaves an evaluator that had to be asked running. */
+hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err);
 /* The device with its peaks: from the cache's note, else measured by the evaluator's hello and noted. Also leaves the evaluator running. */
 hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err);
 /* Measure the peaks a second time and keep the higher: on a busy machine the first reading may be low, and a search must not end at a
@@ -107,5 +108,7 @@ hone_status hone__result_json(char **json, const hone__entry *entry, const hone_
 bool hone__tuning_tick(hone__tuning *tuning, const char *event);
 /* The time budget ended a while ago: what is still in hand hangs, and is given up. */
 bool hone__tuning_overdue(const hone__tuning *tuning);
+/* For what takes time before the first trial: non-zero when the caller cancels, or when the tuning is overdue; then `late` is set. */
+int hone__tuning_start_tick(void *user);
 
 #endif

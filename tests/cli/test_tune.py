@@ -120,6 +120,15 @@ class TuneTest(CommandTest):
         done = self.tune("--max-trials", "4", code=3)
         self.assertIn("never", done.stderr)
 
+    def test_a_machine_that_cannot_compile_is_no_fault_of_the_kernel(self):
+        self.env["CC"] = "/no/such/cc"
+        self.assertIn("C compiler does not start", self.tune(code=4).stderr)
+        # The reference compiles, then the disk is full.
+        compiler = self.write("full.sh", 'case "$*" in *kernel.c*) echo "ld: cannot write: No space left on device" >&2; exit 1;; esac\nexec cc "$@"\n')
+        self.env["CC"] = f"sh {compiler}"
+        for _ in range(2):  # not remembered
+            self.assertIn("no space is left in", self.tune("--max-trials", "4", code=4).stderr)
+
     def test_evaluator_that_is_none(self):
         done = self.tune("--evaluator", "/no/such/program", code=4)
         self.assertIn("/no/such/program", done.stderr)

@@ -1,6 +1,6 @@
 /* llm_probe: send one request to the model that the environment names, print what came of it as one line of JSON.  Driven by
  * test_llm_http.py against hostile servers.
- *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--body-max BYTES] [--cancel-after MS] [--poll-gap MS] [--repeat N] [--pad BYTES] [--schema] TEXT */
+ *   llm_probe [--timeout S] [--tokens N] [--idle MS] [--retries N] [--body-max BYTES] [--cancel-after MS] [--poll-gap MS] [--repeat N] [--pad BYTES] [--schema] TEXT */
 #include "alloc.h"
 #include "clock.h"
 #include "llm_impl.h"
@@ -12,7 +12,7 @@
 
 typedef struct probe {
     hone__llm_options options;
-    uint32_t idle_ms, cancel_ms, repeat, gap_ms;
+    uint32_t idle_ms, retries_max, cancel_ms, repeat, gap_ms;
     size_t body_max, pad;
     bool schema;
     const char *text;
@@ -48,6 +48,8 @@ static bool read_args(probe *p, int argc, char **argv) {
             p->options.tokens_max = number;
         else if (strcmp(argv[i], "--idle") == 0)
             p->idle_ms = (uint32_t)number;
+        else if (strcmp(argv[i], "--retries") == 0)
+            p->retries_max = (uint32_t)number;
         else if (strcmp(argv[i], "--body-max") == 0)
             p->body_max = number;
         else if (strcmp(argv[i], "--poll-gap") == 0)
@@ -140,6 +142,8 @@ int main(int argc, char **argv) {
         print(status, &reply, &err);
     if (llm != NULL && p.idle_ms != 0)
         llm->limits.idle_ms = p.idle_ms;
+    if (llm != NULL && p.retries_max != 0)
+        llm->limits.retries_max = p.retries_max;
     if (llm != NULL && p.body_max != 0)
         llm->limits.body_bytes_max = p.body_max;
     for (uint32_t i = 0; llm != NULL && i < p.repeat; i++) {

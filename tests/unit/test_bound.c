@@ -289,6 +289,8 @@ static void compare_shares(const char *name, const char *text, uint32_t draws) {
             share[i][config.slot[i]]++;
     }
     hone__walk_free(walk);
+    assert_true(hone__bound_count_error(bound) > 0);
+    assert_true(fabs(estimate - count) < (6 * hone__bound_count_error(bound) + 0.01) * count);
     hone__rng rng;
     hone__rng_seed(&rng, 11);
     for (uint32_t i = 0; i < draws; i++) {

@@ -293,6 +293,27 @@ static void test_exchange(void **state) {
     hone__pack_close(pack);
 }
 
+/* What a pack knows exactly is not tuned: the evaluator, which does not exist, is not even started. */
+static void test_a_packs_answer_is_not_tuned(void **state) {
+    const world *w = *state;
+    hone_cache *cache = open_cache(w->files->path);
+    hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
+    hone_problem problem = sized(w, 1000);
+    char *json = NULL;
+    options.evaluator = "/no/such/evaluator";
+    options.search = "random";
+    add_pack(w, cache, 1000, "{\"T\":4096}", 3000, "invalid_here.hpk"); /* the better evidence, but T <= M does not hold */
+    assert_int_equal(hone_tune(&json, cache, w->kernel, w->device, &problem, &options, NULL), HONE_E_EVALUATOR);
+    add_pack(w, cache, 1000, "{\"T\":64}", 4000, "tuned.hpk");
+    assert_int_equal(hone_tune(&json, cache, w->kernel, w->device, &problem, &options, NULL), HONE_OK);
+    assert_non_null(strstr(json, "\"tuned\":false"));
+    assert_non_null(strstr(json, "\"config\":{\"T\":64}"));
+    hone_free(json);
+    options.trials_max = 500; /* more effort than the pack's */
+    assert_int_equal(hone_tune(&json, cache, w->kernel, w->device, &problem, &options, NULL), HONE_E_EVALUATOR);
+    hone_cache_close(cache);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_best_layer_answers, setup, teardown),
@@ -301,6 +322,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_pack_is_cut_while_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signatures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exchange, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_packs_answer_is_not_tuned, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

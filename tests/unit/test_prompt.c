@@ -145,7 +145,7 @@ static void test_prompt__initial_states_the_facts(void **state) {
         "- x: in buffer of f32, shape [M = 64, N = 1000], strides [1000, 1] elements, 250 KiB, aligned to 64 bytes\n",
         "- y: out buffer of f32, shape [M = 64, N = 1000, 2], strides [2000, 2, 1] elements, 500 KiB",
         "- n: scalar i32 = N + 1 = 1001\n", "- alpha: scalar f32 = 1.5\n", "together 750 KiB", "- device: Test CPU (cpu)\n", "- cores: 2\n",
-        "- l2_kib: 1024\n", "- mhz: 2000\n", "- limits: {\"regs\":32}\n", "1000 GB/s", "1000 GFLOP/s",
+        "- l2_kib: 1024\n", "- mhz: 2000\n", "- limits: {\"regs\":32}\n", "1000 GB/s", "1000 GFLOP/s", "- a kernel runs on one core",
         "- work of one run: 128000 floating-point operations\n", "- least traffic of one run: 500 KiB\n", "0.25 operations a byte",
         "balances at 1\n", "- time at full memory bandwidth: 0.000512 ms\n", "- time at full arithmetic rate: 0.000128 ms\n",
         "the limit is memory traffic", "- T: powers of two 1, 2, 4, 8 (4 values); default 2 -- rows at once\n",
@@ -499,6 +499,23 @@ static void test_prompt__clean_text(void **state) {
     }
 }
 
+/* What was never met is not counted. */
+static void test_prompt__rare_configs(void **state) {
+    static const char rare[] =
+        "{\"hone\":1,\"name\":\"rare\",\"language\":\"external\",\"evaluator\":[\"none\"],\"params\":{"
+        "\"A\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":443},\"B\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":92},"
+        "\"C\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":65},\"D\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":898},"
+        "\"E\":{\"kind\":\"range\",\"min\":1,\"max\":1000,\"default\":609}},"
+        "\"constraints\":[\"(A * B + C * D + E) % 9973 == 5\",\"(A * 3 + B * 5 + C * 7 + D * 11 + E * 13) % 10007 == 25\"]}";
+    fixture *f = *state;
+    unload(f);
+    load(f, rare);
+    char *text = written(hone__prompt_initial, &f->input);
+    assert_has(text, "Of 1e15 combinations hardly any is valid for these sizes");
+    assert_has(text, "- Very few combinations are valid");
+    hone__free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_prompt__initial_states_the_facts, open_fixture, close_fixture),
@@ -515,6 +532,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_prompt__no_memory_sticks_and_nothing_leaks, open_fixture, close_fixture),
         cmocka_unit_test(test_prompt__numbers),
         cmocka_unit_test(test_prompt__clean_text),
+        cmocka_unit_test_setup_teardown(test_prompt__rare_configs, open_fixture, close_fixture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

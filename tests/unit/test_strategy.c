@@ -180,13 +180,17 @@ typedef struct script {
     const char *reply[SCRIPT_MAX]; /* NULL: not on record */
     uint32_t told[SCRIPT_MAX];
     char *request[SCRIPT_MAX];
+    uint32_t answered[SCRIPT_MAX]; /* trials known when the reply came */
+    uint32_t meanwhile;
 } script;
 
-static int script_recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds) {
+static int script_recall(void *user, uint32_t index, char **request, char **reply, uint64_t *tokens_in, uint64_t *tokens_out, double *seconds,
+                         uint32_t *told) {
     script *s = user;
     if (index >= SCRIPT_MAX || s->reply[index] == NULL)
         return 0;
-    *request = hone__strdup("{}");
+    *request = hone__strdup("{\"system\":\"\",\"messages\":[{\"role\":\"user\",\"text\":\"as it was on record\"}]}");
+    *told = s->answered[index];
     *reply = hone__strdup(s->reply[index]);
     *tokens_in = 100;
     *tokens_out = 10;
@@ -208,6 +212,7 @@ static hone_status script_record(void *user, uint32_t index, const char *request
 
 typedef struct course {
     uint32_t trials, model_trials, local_trials;
+    uint32_t before_model; /* trials before the model's first */
     double best;
     hone_status status;
     hone_error err;
@@ -227,6 +232,8 @@ static void go(course *c, hone__strategy *strategy, uint32_t trials_max) {
             return;
         if (got == 0)
             continue;
+        if (c->model_trials == 0)
+            c->before_model = c->trials;
         c->trials++;
         c->model_trials += strncmp(proposal.proposer, "model:", 6) == 0;
         c->local_trials += strcmp(proposal.proposer, "lfbo") == 0;
@@ -248,7 +255,7 @@ static course converse_as(fixture *f, script *s, const char *name, bool fall_bac
     hone__exchange_log log = {script_recall, script_record, s};
     hone__strategy_options options = {.kernel = f->kernel, .device = device, .bound = f->bound, .seed = f->kernel->seed,
                                       .seed_count = f->kernel->seed_count, .rng_seed = 1, .trials_max = 60, .rounds_max = rounds,
-                                      .configs_per_round = 5, .initial_random = 2, .llm = llm, .log = &log, .fall_back = fall_back};
+                                      .configs_per_round = 5, .initial_random = 2, .llm = llm, .log = &log, .meanwhile = s->meanwhile, .fall_back = fall_back};
     hone__strategy *strategy = NULL;
     if (hone__strategy_open(&strategy, name, &options, &err) != HONE_OK)
         fail_msg("%s", err.message);
@@ -297,6 +304,7 @@ static void test_llm_search__failing_model_ends_llm_but_not_auto(void **state) {
     assert_non_null(strstr(c.stop, "model failed"));
     assert_non_null(s.request[1]); /* recorded before it was sent */
     assert_non_null(strstr(s.request[1], "21"));
+    assert_non_null(strstr(s.request[1], "as it was on record")); /* a conversation keeps its first message */
     clear_script(&s);
     script again = {.reply = {"{\"configs\":[{\"A\":21}]}"}};
     c = converse(*state, &again, true, 4);
@@ -342,6 +350,21 @@ static void test_hybrid__ends_well_whatever_the_model_says(void **state) {
     clear_script(&failing);
 }
 
+/* The device does not wait for a slow model, nor for ever without it; and a recorded reply comes when it came. */
+static void test_hybrid__measures_while_the_model_thinks(void **state) {
+    static const uint32_t answered[] = {0, 6, 1000}, before[] = {5, 7, 5 + 3}; /* default, two seeds, two draws; then of the surrogate */
+    for (int i = 0; i < 3; i++) {
+        script s = {.reply = {perfect}, .answered = {answered[i]}, .meanwhile = 3};
+        course c = converse_as(*state, &s, "hybrid", true, 1);
+        assert_int_equal(c.model_trials, 1);
+        assert_int_equal(c.before_model, before[i]);
+        clear_script(&s);
+    }
+    script s = {.reply = {perfect}, .answered = {1000}};
+    assert_int_equal(converse_as(*state, &s, "hybrid", true, 1).before_model, 5);
+    clear_script(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_strategy__same_seed_gives_same_course, setup, teardown),
@@ -353,6 +376,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_llm_search__failing_model_ends_llm_but_not_auto, setup, teardown),
         cmocka_unit_test_setup_teardown(test_llm_search__asks_before_the_batch_is_through, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hybrid__ends_well_whatever_the_model_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hybrid__measures_while_the_model_thinks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
