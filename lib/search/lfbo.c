@@ -17,10 +17,11 @@ enum {
     FAILURE_TREES = 16,
     PENDING_MAX = 32,
     TRANSFERRED = 3,         /* configs of the evidence that are tried first, */
-    OPPOSITES = 3,           /* the best of them with one value exchanged, */
-    DRAWS_BESIDE = 3,        /* and draws that they are judged beside */
+    DRAWS_BESIDE = 3,        /* draws that they are judged beside, */
+    OPPOSITES = 3,           /* and, if they are better, the best with one value exchanged; else as many draws more */
     PATIENCE = 80            /* results without a gain of half a percent */
 };
+static const double evidence_shows = 0.6; /* pairs of one of its best configs and a draw in which the former is better */
 static const double gain_worth = 5e-4;     /* expected gain of a trial below which going on does not pay */
 static const double process_share = 0.85; /* of the process in the mixture, the forest has the rest */
 
@@ -184,14 +185,37 @@ bool hone__lfbo_queue_apart(hone__strategy *strategy) {
     return top >= 0 && hone__strategy_queue(strategy, &chosen, "random");
 }
 
+static double result_cost(const hone__strategy *strategy, uint32_t result) {
+    return hone__lfbo_succeeded(&strategy->result[result]) ? log(strategy->result[result].measurement.median_ns) : HUGE_VAL;
+}
+
+/* Are the evidence's best configs better here than draws, or do they only happen to be?  The share of all pairs of one of each in which the former is
+ * better (Mann and Whitney's statistic); half of them when the evidence says nothing. */
+static double better_than_draws(const hone__lfbo *lfbo, const hone__strategy *strategy) {
+    double better = 0, pairs = 0;
+    for (uint32_t i = lfbo->transferred_first; i < lfbo->transferred_end; i++) {
+        double transferred = result_cost(strategy, i);
+        for (uint32_t k = lfbo->transferred_end; k < strategy->result_count; k++) {
+            const hone__result *drawn = &strategy->result[k];
+            if (!drawn->told || strcmp(drawn->proposer, "random") != 0)
+                continue;
+            double cost = result_cost(strategy, k);
+            better += transferred < cost ? 1.0 : transferred > cost ? 0.0 : 0.5;
+            pairs += 1.0;
+        }
+    }
+    return pairs > 0 ? better / pairs : 0.5;
+}
+
 /* What the best configs elsewhere have in common may be wrong here, and no transferred config would show it: one value of the best is exchanged, as
- * long as the best is not what was known without them. */
+ * long as the best is not what was known without them, and the evidence has shown that it knows something. */
 static bool queue_opposite(hone__lfbo *lfbo, hone__strategy *strategy) {
-    if (lfbo->opposites == 0 || lfbo->seen_count < lfbo->transferred_end || lfbo->best == UINT32_MAX)
+    if (lfbo->opposites == 0 || lfbo->seen_count < lfbo->transferred_end + DRAWS_BESIDE || lfbo->best == UINT32_MAX)
         return false;
     lfbo->opposites--;
     const hone__result *best = &strategy->result[lfbo->best];
     return strcmp(best->proposer, "default") != 0 && strcmp(best->proposer, "seed") != 0 &&
+           better_than_draws(lfbo, strategy) >= evidence_shows &&
            hone__prior_queue_opposite(&lfbo->prior, lfbo->features, strategy, &best->config);
 }
 
@@ -242,7 +266,8 @@ bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy) {
         return true;
     if (!hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
         return false;
-    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + OPPOSITES + DRAWS_BESIDE;
+    lfbo->draws_wanted = strategy->result_count + TRANSFERRED + DRAWS_BESIDE + OPPOSITES;
+    lfbo->transferred_first = strategy->result_count;
     hone__prior_queue_best(&lfbo->prior, lfbo->features, strategy, TRANSFERRED);
     lfbo->transferred_end = strategy->result_count;
     lfbo->opposites = OPPOSITES;
