@@ -189,18 +189,18 @@ static double result_cost(const hone__strategy *strategy, uint32_t result) {
     return hone__lfbo_succeeded(&strategy->result[result]) ? log(strategy->result[result].measurement.median_ns) : HUGE_VAL;
 }
 
-/* Are the evidence's best configs better here than draws, or do they only happen to be?  The share of all pairs of one of each in which the former is
- * better (Mann and Whitney's statistic); half of them when the evidence says nothing. */
-static double better_than_draws(const hone__lfbo *lfbo, const hone__strategy *strategy) {
+double hone__lfbo_against_draws(const hone__strategy *strategy, const char *proposer) {
     double better = 0, pairs = 0;
-    for (uint32_t i = lfbo->transferred_first; i < lfbo->transferred_end; i++) {
-        double transferred = result_cost(strategy, i);
-        for (uint32_t k = lfbo->transferred_end; k < strategy->result_count; k++) {
-            const hone__result *drawn = &strategy->result[k];
-            if (!drawn->told || strcmp(drawn->proposer, "random") != 0)
+    for (uint32_t i = 0; i < strategy->result_count; i++) {
+        const hone__result *advised = &strategy->result[i];
+        if (!advised->told || strncmp(advised->proposer, proposer, strlen(proposer)) != 0)
+            continue;
+        double cost = result_cost(strategy, i);
+        for (uint32_t k = 0; k < strategy->result_count; k++) {
+            if (!strategy->result[k].told || strcmp(strategy->result[k].proposer, "random") != 0)
                 continue;
-            double cost = result_cost(strategy, k);
-            better += transferred < cost ? 1.0 : transferred > cost ? 0.0 : 0.5;
+            double drawn = result_cost(strategy, k);
+            better += cost < drawn ? 1.0 : cost > drawn ? 0.0 : 0.5;
             pairs += 1.0;
         }
     }
@@ -215,7 +215,7 @@ static bool queue_opposite(hone__lfbo *lfbo, hone__strategy *strategy) {
     lfbo->opposites--;
     const hone__result *best = &strategy->result[lfbo->best];
     return strcmp(best->proposer, "default") != 0 && strcmp(best->proposer, "seed") != 0 &&
-           better_than_draws(lfbo, strategy) >= evidence_shows &&
+           hone__lfbo_against_draws(strategy, "transfer") >= evidence_shows &&
            hone__prior_queue_opposite(&lfbo->prior, lfbo->features, strategy, &best->config);
 }
 
@@ -267,7 +267,6 @@ bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy) {
     if (!hone__prior_open(&lfbo->prior, &strategy->options, lfbo->features, &strategy->rng))
         return false;
     lfbo->draws_wanted = strategy->result_count + TRANSFERRED + DRAWS_BESIDE + OPPOSITES;
-    lfbo->transferred_first = strategy->result_count;
     hone__prior_queue_best(&lfbo->prior, lfbo->features, strategy, TRANSFERRED);
     lfbo->transferred_end = strategy->result_count;
     lfbo->opposites = OPPOSITES;

@@ -30,7 +30,7 @@ struct hone__lfbo {
     bool started;
     uint32_t best_expanded;      /* whose neighbours are in the pool */
     uint32_t proposals;
-    uint32_t transferred_first, transferred_end; /* results that the cache is the reason of */
+    uint32_t transferred_end;    /* results that the cache is the reason of come before */
     uint32_t opposites;          /* that are still due */
     uint32_t draws_wanted;       /* results before the surrogates speak, when there is evidence: some are draws */
     double warp_base, warp_scale;
