@@ -31,6 +31,8 @@ static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__
         hone__entry entry;
         const char *reason;
         status = source->next(source, &item, &reason, err);
+        if (status != HONE_OK && reason == NULL)
+            break;
         if (status == HONE_OK)
             status = hone__item_decode(&entry, &item);
         bool left_out = status == HONE_E_CORRUPT || status == HONE_E_VERSION;

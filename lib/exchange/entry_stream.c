@@ -53,6 +53,8 @@ hone_status hone__stream_next(hone__stream *stream, const hone__entry **out, hon
         hone__item item;
         const char *reason = NULL;
         hone_status status = source->next(source, &item, &reason, err);
+        if (status != HONE_OK && reason == NULL)
+            return status; /* the walk has ended: asked again, it would say the same for ever */
         if (status == HONE_OK)
             status = hone__item_decode(&stream->entry, &item);
         if (status == HONE_OK)
@@ -69,7 +71,7 @@ hone_status hone__stream_next_kernel(hone__stream *stream, hone__kernel_info *ou
     for (;;) {
         const char *reason = NULL;
         hone_status status = source->next_kernel(source, out, &reason, err);
-        if (status != HONE_E_CORRUPT && status != HONE_E_VERSION)
+        if (reason == NULL || (status != HONE_E_CORRUPT && status != HONE_E_VERSION))
             return status;
         stream->damaged += status == HONE_E_CORRUPT;
         stream->newer += status == HONE_E_VERSION;

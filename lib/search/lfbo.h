@@ -15,6 +15,9 @@ bool hone__lfbo_evidence(hone__lfbo *lfbo, hone__strategy *strategy);
 uint32_t hone__lfbo_propose(hone__lfbo *lfbo, hone__strategy *strategy, uint32_t wanted);
 /* Queue the one of some draws that is least like anything proposed; false: none was new. */
 bool hone__lfbo_queue_apart(hone__strategy *strategy);
+/* Is the advice of a proposer (the beginning of its name) better here than draws, or does it only happen to be?  The share of all pairs of one result of
+ * each in which the former is better (Mann and Whitney's statistic); 0.5 when it says nothing, or there is nothing to compare. */
+double hone__lfbo_against_draws(const hone__strategy *strategy, const char *proposer);
 /* Make a config a candidate among the others. */
 void hone__lfbo_offer(hone__lfbo *lfbo, const hone__strategy *strategy, const hone__config *config);
 /* True, and the stop reason set, when going on is not worth its price. */

@@ -22,6 +22,8 @@ enum {
     STAGNANT_ROUNDS = 2,    /* rounds without a gain that is worth it before it stops */
     CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate ... */
     CREDIT_LATER = 2,       /* ... once a round of it did not pay */
+    POOR_CREDIT = 3,        /* the same for a model whose configs have so far been worse than draws */
+    POOR_CREDIT_LATER = 1,
     REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
@@ -360,10 +362,18 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }
 
+/* A model whose configs are worse than draws has less of it. */
+static uint32_t credit_of(const hone__strategy *strategy) {
+    const conversation *talk = strategy->state;
+    if (hone__lfbo_against_draws(strategy, "model:") < 0.5)
+        return talk->duds > 0 ? POOR_CREDIT_LATER : POOR_CREDIT;
+    return talk->duds > 0 ? CREDIT_LATER : CREDIT;
+}
+
 /* One more config of the last reply, while the model has credit; what is left then, the surrogate judges.  *wait: the results in flight decide. */
 static bool release(hone__strategy *strategy, bool *wait) {
     conversation *talk = strategy->state;
-    const uint32_t credit = talk->duds > 0 ? CREDIT_LATER : CREDIT;
+    const uint32_t credit = credit_of(strategy);
     char proposer[24];
     (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
     *wait = false;

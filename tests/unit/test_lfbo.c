@@ -167,9 +167,16 @@ static void test_lfbo__evidence_leads_or_is_left(void **state) {
         fixture f;
         begin(&f, plain, "lfbo", seed, true_one, count);
         assert_true(run(&f, bowl, 4, &failed, &firsts) < 1040); /* the default and three transferred ones */
+        assert_true(hone__lfbo_against_draws(f.strategy, "transfer") == 0.5); /* there are no draws yet */
+        (void)run(&f, bowl, 3, &failed, &firsts);
+        assert_true(hone__lfbo_against_draws(f.strategy, "transfer") > 0.8);
+        assert_true(hone__lfbo_against_draws(f.strategy, "model:") == 0.5);
         end(&f);
         begin(&f, plain, "lfbo", seed, false_one, count);
         assert_true(run(&f, bowl, 60, &failed, &firsts) < 1030);
+        for (uint32_t i = 0; i < f.strategy->result_count; i++) /* worse than draws: nothing more is spent on what they share */
+            assert_string_not_equal(f.strategy->result[i].proposer, "opposite");
+        assert_true(hone__lfbo_against_draws(f.strategy, "transfer") < 0.4);
         end(&f);
     }
 }
@@ -189,8 +196,10 @@ static void test_lfbo__tries_the_opposite_of_what_evidence_shares(void **state) 
         fixture f;
         begin(&f, plain, "lfbo", seed, evidence, count);
         assert_true(run(&f, bowl_without, 4, &failed, &firsts) > 1150);
+        (void)run(&f, bowl_without, 3, &failed, &firsts); /* draws, which the transferred ones are judged beside */
+        assert_string_equal(f.strategy->result[6].proposer, "random");
         assert_true(run(&f, bowl_without, 1, &failed, &firsts) < 1040); /* the best of the transferred ones with C exchanged */
-        assert_string_equal(f.strategy->result[4].proposer, "opposite");
+        assert_string_equal(f.strategy->result[7].proposer, "opposite");
         end(&f);
     }
 }
