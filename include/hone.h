@@ -13,7 +13,8 @@
  *  - What any process stores is noticed by the next look-up in every other; nobody has to restart or reopen.
  *  - A cache fault (damage, full disk, foreign lock, stopped writer) is a miss with a reason, never an abort.
  *  - The library does not print, exit, install signal handlers or change the locale.  It starts threads only for those who call for
- *    them, with all signals blocked (hone_tuner_start: one; hone_import: one that is gone when the call returns), and processes only to tune.
+ *    them, with all signals blocked (hone_tuner_start: one; hone_import, and what writes a file of more than 32 MiB: one that is gone when the call returns), and
+ *    processes only to tune.
  *
  * THE SIMPLE API, in a dozen calls
  *
@@ -450,7 +451,8 @@ typedef struct hone_exchange_options {
 #define HONE_EXCHANGE_OPTIONS_INIT {sizeof(hone_exchange_options), 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* Each returns its report as JSON (spec/json.md, "exchange") through `report` (MAY be NULL; else hone_free), blocks on files, and needs memory that does not
- * grow with the number of entries.  Output files appear whole or not at all.  Errors: HONE_E_EXISTS, HONE_E_NOTFOUND, HONE_E_CORRUPT (an input as a whole),
+ * grow with the number of entries.  Output files appear whole or not at all; what goes beyond 32 MiB is written past the page cache, by a thread that lives
+ * no longer than the call.  Errors: HONE_E_EXISTS, HONE_E_NOTFOUND, HONE_E_CORRUPT (an input as a whole),
  * HONE_E_VERSION, HONE_E_UNSAFE, HONE_E_NOSPACE, HONE_E_PERM, HONE_E_IO, HONE_E_CANCELLED, HONE_E_ARG, HONE_E_BUSY, HONE_E_FULL. */
 
 /** Write the cache's own entries and kernels (not those of its packs) as a pack. */

@@ -5,21 +5,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 1 << 16 };
+/* Every write but the last is a whole buffer, so that all of them begin and end where O_DIRECT wants it. */
+enum { BUFFER_BYTES = 1 << 20, ALIGN_BYTES = 4096, DIRECT_AFTER_BYTES = 32 << 20 };
 
 struct hone__out_file {
     char *path, *temporary;
     int fd;
     unsigned flags;
     size_t used;
-    char buffer[BUFFER_BYTES];
+    uint64_t written;
+    bool direct, direct_refused;
+    char *memory[2], *buffer;     /* the buffer is the aligned part of memory[filling] */
+    unsigned filling;
+    bool running;                 /* `thread` writes the other memory; all but what fills the buffer is the thread's until it is joined */
+    pthread_t thread;
+    hone_status status;           /* of what was written last */
+    hone_error error;
 };
 
 static hone_status fail(hone_error *err, const char *verb, const char *path) {
@@ -40,11 +51,24 @@ hone_status hone__out_check(const char *path, unsigned flags, hone_error *err) {
     return (flags & HONE_OUT_FORCE) != 0 ? HONE_OK : exists(err, path);
 }
 
+static void join(hone__out_file *file) {
+    if (file->running)
+        (void)pthread_join(file->thread, NULL);
+    file->running = false;
+}
+
+static char *aligned(char *memory) {
+    return memory + (ALIGN_BYTES - (uintptr_t)memory % ALIGN_BYTES) % ALIGN_BYTES;
+}
+
 static void release(hone__out_file *file) {
+    join(file);
     if (file->fd >= 0)
         (void)close(file->fd);
     hone__free(file->path);
     hone__free(file->temporary);
+    hone__free(file->memory[0]);
+    hone__free(file->memory[1]);
     hone__free(file);
 }
 
@@ -75,12 +99,14 @@ hone_status hone__out_open(hone__out_file **out, const char *path, unsigned flag
     file->fd = -1;
     file->flags = flags;
     file->path = hone__strdup(path);
-    hone_status status = file->path == NULL ? hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path)
+    file->memory[0] = hone__alloc(BUFFER_BYTES + ALIGN_BYTES);
+    hone_status status = file->path == NULL || file->memory[0] == NULL ? hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path)
                                             : hone__temporary_beside(path, "tmp", mode, &file->temporary, &file->fd, err);
     if (status != HONE_OK) {
         release(file);
         return status;
     }
+    file->buffer = aligned(file->memory[0]);
     *out = file;
     return HONE_OK;
 }
@@ -89,11 +115,28 @@ const char *hone__out_path(const hone__out_file *file) {
     return file->path;
 }
 
+/* Large files go past the page cache: copying into it, finding it room and writing it back cost several times what the disk takes (measured with 750 MB:
+ * 0.1 s of the system's CPU instead of 0.3 to 0.6, 0.6 s in all instead of 2 to 2.7 with the fsync), and it holds what others need.  Small ones
+ * are likely to be read at once, and stay in it. */
+static void set_direct(hone__out_file *file, bool direct) {
+    int flags = fcntl(file->fd, F_GETFL);
+    if (flags >= 0 && fcntl(file->fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0)
+        file->direct = direct;
+    else if (direct)
+        file->direct_refused = true;
+}
+
 static hone_status write_all(hone__out_file *file, const char *bytes, size_t count, hone_error *err) {
     while (count > 0) {
         ssize_t put = write(file->fd, bytes, count);
         if (put < 0 && errno == EINTR)
             continue;
+        if (put < 0 && errno == EINVAL && file->direct) { /* a filesystem that takes the flag and not the write */
+            set_direct(file, false);
+            file->direct_refused = true;
+            if (!file->direct)
+                continue;
+        }
         if (put <= 0) {
             errno = put == 0 ? EIO : errno;
             return fail(err, "write", file->path);
@@ -104,20 +147,63 @@ static hone_status write_all(hone__out_file *file, const char *bytes, size_t cou
     return HONE_OK;
 }
 
+static void *write_thread(void *user) {
+    hone__out_file *file = user;
+    file->status = write_all(file, aligned(file->memory[1 - file->filling]), BUFFER_BYTES, &file->error);
+    return NULL;
+}
+
+/* A direct write waits for the disk, which a thread can do while the next buffer is filled.  Signals are the business of the threads that were
+ * there before.  False: there is no memory or no thread for it. */
+static bool begin_writing(hone__out_file *file) {
+    if (file->memory[1] == NULL)
+        file->memory[1] = hone__alloc(BUFFER_BYTES + ALIGN_BYTES);
+    if (file->memory[1] == NULL)
+        return false;
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    bool masked = pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
+    file->filling = 1 - file->filling;
+    file->running = pthread_create(&file->thread, NULL, write_thread, file) == 0;
+    if (masked)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!file->running)
+        file->filling = 1 - file->filling;
+    file->buffer = aligned(file->memory[file->filling]);
+    return file->running;
+}
+
+/* What is being written has been written. */
+static hone_status settle(hone__out_file *file, hone_error *err) {
+    join(file);
+    if (file->status != HONE_OK && err != NULL)
+        *err = file->error;
+    return file->status;
+}
+
 static hone_status flush(hone__out_file *file, hone_error *err) {
     size_t used = file->used;
+    HONE_TRY(settle(file, err));
+    bool direct = used == BUFFER_BYTES && file->written >= DIRECT_AFTER_BYTES && !file->direct_refused;
+    if (direct != file->direct)
+        set_direct(file, direct);
     file->used = 0;
+    file->written += used;
+    if (file->direct && used == BUFFER_BYTES && begin_writing(file))
+        return HONE_OK;
     return write_all(file, file->buffer, used, err);
 }
 
 hone_status hone__out_write(hone__out_file *file, const void *bytes, size_t count, hone_error *err) {
-    if (count > BUFFER_BYTES - file->used)
-        HONE_TRY(flush(file, err));
-    if (count > BUFFER_BYTES)
-        return write_all(file, bytes, count, err);
-    if (count > 0)
-        memcpy(file->buffer + file->used, bytes, count);
-    file->used += count;
+    while (count > 0) {
+        size_t room = BUFFER_BYTES - file->used, step = count < room ? count : room;
+        memcpy(file->buffer + file->used, bytes, step);
+        file->used += step;
+        bytes = (const char *)bytes + step;
+        count -= step;
+        if (file->used == BUFFER_BYTES)
+            HONE_TRY(flush(file, err));
+    }
     return HONE_OK;
 }
 

@@ -29,7 +29,7 @@ static hone_status each_entry(const hone_cache *cache, int (*visit)(const hone__
     do {
         hone__item item;
         hone__entry entry;
-        const char *reason;
+        const char *reason = NULL;
         status = source->next(source, &item, &reason, err);
         if (status != HONE_OK && reason == NULL)
             break;

@@ -117,10 +117,12 @@ enum {
     TEXT_SEEN_AS_PATTERN = 8,
     TEXT_IS_PATTERN = 16
 };
+enum { PATTERN_BOOLS_MAX = 64, PATTERN_DIGITS_MAX = 18 };
 typedef struct hone__text {
     const char *data;
     uint64_t checksum;
     uint8_t *marker;              /* the pattern's bytes 01 and 02 in their order; owned */
+    uint64_t bools;               /* bit i: marker i is 02; of the first PATTERN_BOOLS_MAX */
     uint32_t length, marker_count;
     _Atomic uint32_t state;
 } hone__text;
@@ -185,14 +187,16 @@ bool hone__pattern_split(const char *text, size_t count, hone__buf *pattern, hon
 bool hone__pattern_check(const char *pattern, size_t count, uint8_t *marker, uint32_t *marker_count);
 /* Step over a pattern's values; adds the length of the text that they make.  NULL: malformed. */
 const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length);
-/* Append the text.  The values MUST have been stepped over before, which also gave the length. */
+/* The same without the length, for most patterns and values; NULL: not of these, or malformed.  The 8 bytes after `end` MUST be readable. */
+const uint8_t *hone__pattern_check_values(const hone__text *pattern, const uint8_t *at, const uint8_t *end);
+/* Append the text.  The values MUST have been stepped over before; text_length is the text's or more. */
 void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length);
 void hone__put_varint(hone__buf *buf, uint64_t value);
 
 /* ---- both encodings of an entry as one view (pack_view.c) ---- */
 typedef struct hone__view_text {
     const uint8_t *bytes;         /* RECORD and inline: the text; pattern: its values; else NULL */
-    uint32_t length;              /* RECORD and inline: of the text */
+    uint32_t length;              /* of the text; of a pattern's: that or more, within the text's limit */
     uint32_t reference;           /* PACKED; REFERENCE_INLINE for RECORD and inline */
     const hone__text *text;       /* PACKED: what the reference stands for; NULL for 0 and inline */
 } hone__view_text;

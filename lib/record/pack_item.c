@@ -4,11 +4,17 @@
 
 static void put_text(hone__buf *buf, const hone__view *view, uint32_t t) {
     const hone__view_text *text = &view->text[t];
+    if (text->text != NULL && hone__view_is_pattern(view, t)) { /* its length is known afterwards */
+        size_t start = buf->length;
+        hone__buf_u32(buf, 0);
+        hone__pattern_join(buf, text->text, text->bytes, text->length);
+        if (buf->status == HONE_OK)
+            pack_put32((uint8_t *)buf->data + start, (uint32_t)(buf->length - start - 4));
+        return;
+    }
     if (t >= VIEW_NAME)
         hone__buf_u32(buf, text->length);
-    if (text->text != NULL && hone__view_is_pattern(view, t))
-        hone__pattern_join(buf, text->text, text->bytes, text->length);
-    else if (text->text != NULL)
+    if (text->text != NULL)
         hone__buf_bytes(buf, text->text->data, text->length);
     else if (text->length > 0)
         hone__buf_bytes(buf, text->bytes, text->length);

@@ -2,7 +2,7 @@
 #include "alloc.h"
 #include "pack_format.h"
 
-enum { MARK_NUMBER = 1, MARK_BOOL = 2, DIGITS_MAX = 18 };
+enum { MARK_NUMBER = 1, MARK_BOOL = 2, DIGITS_MAX = PATTERN_DIGITS_MAX };
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -151,6 +151,51 @@ const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, 
     return bad ? NULL : at;
 }
 
+/* The top bits of eight bytes, as one byte: bit i is byte i's. */
+static uint64_t top_bits(uint64_t word) {
+    return (word >> 7 & EACH_BYTE(1)) * 0x0102040810204080ull >> 56;
+}
+
+/* Bytes of the values become bits of words, so that all values are checked at once and only their ends are walked over. */
+const uint8_t *hone__pattern_check_values(const hone__text *pattern, const uint8_t *at, const uint8_t *end) {
+    uint64_t ends = 0, small = 0, zeros = 0, high = EACH_BYTE(0x80);
+    uint32_t count = 0;
+    if (pattern->marker_count == 0 || pattern->marker_count > PATTERN_BOOLS_MAX)
+        return NULL;
+    for (unsigned bytes = 0; count < pattern->marker_count; bytes += 8) {
+        if (bytes == 64 || end - at < (ptrdiff_t)bytes)
+            return NULL;
+        uint64_t word = pack_get64(at + bytes), low = word & EACH_BYTE(0x7f), stop = ~word & high;
+        ends |= top_bits(stop) << bytes;
+        small |= top_bits(~(low + EACH_BYTE(0x7e)) & stop) << bytes; /* 0 and 1 */
+        zeros |= top_bits(~(low + EACH_BYTE(0x7f)) & stop) << bytes;
+        count += (uint32_t)((stop >> 7) * EACH_BYTE(1) >> 56);
+    }
+    uint64_t begins = ends << 1 | 1, bits = small & begins, left = ends, last = 0, others = 0;
+    for (uint32_t i = 0; i < pattern->marker_count; i++) {
+        last = left & (0 - left);
+        left ^= last;
+        others |= (uint64_t)((bits & last) == 0) << i; /* neither 0 nor 1 */
+    }
+    uint64_t used = last | (last - 1), more = ~ends & used;
+    more &= more >> 1;
+    more &= more >> 2;
+    more &= more >> 4; /* a value of nine bytes or more may be too large */
+    const uint8_t *after = at + __builtin_ctzll(last) + 1;
+    bool bad = (zeros & ~begins & used) != 0 || (others & pattern->bools) != 0 || more != 0 || after > end;
+    return bad ? NULL : after;
+}
+
+/* How long the text is that these values make; they are sound. */
+static size_t exact_length(const hone__text *pattern, const uint8_t *at) {
+    const uint8_t *end = at;
+    size_t length = 0;
+    for (uint32_t left = pattern->marker_count; left > 0; end++)
+        left -= *end < 0x80;
+    (void)hone__pattern_skip(pattern, at, end, &length);
+    return length;
+}
+
 static char *put_number(char *to, uint64_t value) {
     if (value < 10) {
         *to = (char)('0' + value);
@@ -175,6 +220,8 @@ static size_t plain_bytes(const char *text) {
 
 void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length) {
     const char *text = pattern->data, *end = text + pattern->length;
+    if (text_length > buf->max - buf->length)
+        text_length = exact_length(pattern, at);
     char *to = hone__buf_room(buf, text_length);
     if (to == NULL)
         return;
@@ -213,4 +260,6 @@ void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t
                 *to++ = 'e';
         }
     }
+    buf->length = (size_t)(to - buf->data);
+    *to = '\0';
 }

@@ -81,6 +81,8 @@ hone_status hone__strings_load_pattern(const hone__strings *strings, uint32_t re
             status = HONE_E_NOMEM;
         } else if (good) {
             text->marker_count = count;
+            for (uint32_t i = 0; i < count && i < PATTERN_BOOLS_MAX; i++)
+                text->bools |= (uint64_t)(marker[i] == 2) << i;
             text->marker = hone__realloc(marker, count > 0 ? count : 1);
             if (text->marker == NULL)
                 text->marker = marker; /* it could not be made smaller */

@@ -142,7 +142,7 @@ static hone_status load_texts(hone__view *view, const hone__strings *strings, ui
     return HONE_OK;
 }
 
-/* Find each text's part of the tail, and check the texts. */
+/* Find each text's part of the tail, and check the texts.  The record's checksum follows `end`. */
 static bool parse_tail(hone__view *view, const uint8_t *at, const uint8_t *end) {
     for (uint32_t t = 0; t < view->text_count; t++) {
         hone__view_text *text = &view->text[t];
@@ -158,7 +158,9 @@ static bool parse_tail(hone__view *view, const uint8_t *at, const uint8_t *end) 
             if (t >= VIEW_NAME && !text_sound(text->bytes, (uint32_t)length, limit))
                 return false;
         } else if (text->text != NULL && hone__view_is_pattern(view, t)) {
-            at = hone__pattern_skip(text->text, at, end, &length);
+            length = text->text->length + (PATTERN_DIGITS_MAX - 1) * (size_t)text->text->marker_count; /* at most */
+            const uint8_t *after = length > limit ? NULL : hone__pattern_check_values(text->text, at, end);
+            at = after != NULL ? after : hone__pattern_skip(text->text, at, end, &length);
             if (at == NULL)
                 return false;
         } else if (text->text != NULL) {
