@@ -31,7 +31,7 @@ int cmd_dump(const invocation *in) {
     cJSON *root = report == NULL ? NULL : json_read(in, report);
     double left_out = json_number_at(root, "damaged", 0) + json_number_at(root, "newer", 0);
     if (root != NULL && output != NULL)
-        remark(in, "%s: %.0f entries, %.0f kernels.", output, json_number_at(root, "entries", 0), json_number_at(root, "kernels", 0));
+        remark(in, "%s: entries: %.0f; kernels: %.0f", output, json_number_at(root, "entries", 0), json_number_at(root, "kernels", 0));
     if (left_out > 0)
         fprintf(stderr, "hone dump: %.0f damaged records were left out\n", left_out);
     cJSON_Delete(root);

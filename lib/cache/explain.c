@@ -1,13 +1,15 @@
 /* explain.c: hone_explain: every tier, what was considered and field by field why it did not match (spec/json.md, "explain"). */
 #include "alloc.h"
+#include "exchange.h"
 #include "holds.h"
+#include "layer.h"
 #include "lookup.h"
 
 #include <string.h>
 
 #define VERSIONS_MAX 16u
 
-/* ---- other versions of the kernel in the cache ---- */
+/* ---- other versions of the kernel in the cache and the packs under it ---- */
 
 typedef struct version {
     uint8_t id[16];
@@ -20,44 +22,41 @@ typedef struct versions {
     uint32_t count;
 } versions;
 
-static bool read_id(const char *hex, uint8_t id[16]) {
-    if (hex == NULL || strlen(hex) != 32)
-        return false;
-    for (size_t i = 0; i < 32; i++) {
-        static const char digits[] = "0123456789abcdef";
-        const char *digit = strchr(digits, hex[i]);
-        if (digit == NULL)
-            return false;
-        uint8_t value = (uint8_t)(digit - digits);
-        id[i / 2] = (uint8_t)(i % 2 == 0 ? value << 4 : id[i / 2] | value);
-    }
-    return true;
-}
-
-static int see_entry(const char *entry_json, void *user) {
-    versions *all = user;
-    cJSON *entry = NULL;
-    uint8_t id[16];
-    if (hone__json_parse(&entry, entry_json, strlen(entry_json), "entry", NULL) != HONE_OK)
-        return 0;
-    const char *name = hone__json_string(entry, "kernel");
-    bool other = name != NULL && strcmp(name, all->kernel->name) == 0 && read_id(hone__json_string(entry, "kernel_id"), id) &&
-                 memcmp(id, all->kernel->id, sizeof id) != 0;
-    cJSON_Delete(entry);
-    if (!other)
-        return 0;
+static void see_entry(versions *all, const hone__entry *entry) {
+    const uint8_t *id = entry->key.kernel;
+    if (strcmp(entry->kernel_name, all->kernel->name) != 0 || memcmp(id, all->kernel->id, 16) == 0)
+        return;
     uint32_t i = 0;
-    while (i < all->count && memcmp(all->found[i].id, id, sizeof id) != 0)
+    while (i < all->count && memcmp(all->found[i].id, id, 16) != 0)
         i++;
     if (i == VERSIONS_MAX)
-        return 0;
+        return;
     if (i == all->count) {
-        memcpy(all->found[i].id, id, sizeof id);
+        memcpy(all->found[i].id, id, 16);
         all->found[i].entries = 0;
         all->count++;
     }
     all->found[i].entries++;
-    return 0;
+}
+
+/* What a damaged record or layer hides is passed over: the tiers have said already what is damaged. */
+static void see_layer(versions *all, const hone_cache *cache, uint32_t layer) {
+    const hone__pack *pack = hone__layer_pack(cache, layer);
+    hone__source *source = NULL;
+    hone_status status = pack == NULL ? hone__cache_source(&source, cache, NULL) : hone__pack_source(&source, pack, NULL);
+    while (status == HONE_OK) {
+        hone__item item;
+        hone__entry entry;
+        const char *reason = NULL;
+        status = source->next(source, &item, &reason, NULL);
+        if (status == HONE_OK && hone__item_decode(&entry, &item) == HONE_OK) {
+            see_entry(all, &entry);
+            hone__entry_clear(&entry);
+        }
+        if (status != HONE_OK && reason != NULL)
+            status = HONE_OK; /* this entry only */
+    }
+    hone__source_close(source);
 }
 
 static void print_version(hone__buf *buf, const hone__query *query, const version *other) {
@@ -68,7 +67,7 @@ static void print_version(hone__buf *buf, const hone__query *query, const versio
         hone__kernel_info_compare(&fields, &info, query->kernel);
         hone__kernel_info_clear(&info);
     } else {
-        hone__buf_text(&fields, "unknown (the cache kept no text of that version)");
+        hone__buf_text(&fields, "unknown (no layer keeps a text of that version)");
     }
     hone__buf_text(buf, "{\"kernel_id\":");
     hone__print_id(buf, other->id);
@@ -81,11 +80,11 @@ static void print_version(hone__buf *buf, const hone__query *query, const versio
 static void print_versions(hone__buf *buf, const hone__query *query) {
     versions all = {.kernel = query->kernel, .count = 0};
     hone__buf_text(buf, ",\"other_versions\":[");
-    if (query->cache != NULL && hone_cache_each(query->cache, see_entry, &all, NULL, NULL) == HONE_OK) {
-        for (uint32_t i = 0; i < all.count; i++) {
-            hone__buf_text(buf, i > 0 ? "," : "");
-            print_version(buf, query, &all.found[i]);
-        }
+    for (uint32_t layer = 0; layer < hone__layer_count(query->cache); layer++)
+        see_layer(&all, query->cache, layer);
+    for (uint32_t i = 0; i < all.count; i++) {
+        hone__buf_text(buf, i > 0 ? "," : "");
+        print_version(buf, query, &all.found[i]);
     }
     hone__buf_char(buf, ']');
 }

@@ -77,8 +77,8 @@ static hone_status next_line(loading *l) {
         size_t length = end == NULL ? left : (size_t)(end - from);
         hone__buf_bytes(&l->line, from, length);
         l->chunk_at += length + (end != NULL);
-        if (end != NULL)
-            break;
+        if (end != NULL || (!l->begun && l->line.status == HONE_E_LIMIT))
+            break; /* a first line without end is no dump: /dev/zero, a sparse file of gigabytes */
     }
     l->line_number++;
     if (l->line.status == HONE_E_NOMEM)

@@ -28,6 +28,9 @@ class DumpLoadTest(CommandTest):
         with open(path, encoding="utf-8") as file:
             self.assertEqual(file.read(), first)
 
+    def test_a_first_line_without_end_is_refused_at_once(self):
+        self.assertIn("is not a dump", self.expect(3, "load", "/dev/zero", "--cache", self.cache).stderr)
+
     def test_nothing_is_overwritten_without_force(self):
         make(self, self.cache, [entry(1)])
         path = self.write("mine.txt", "mine")

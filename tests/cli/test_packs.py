@@ -157,6 +157,7 @@ class SignTest(CommandTest):
         secret = read(self.name + ".key")
         self.assertIn("exists", self.expect(4, "keygen", self.name).stderr)
         self.assertEqual(read(self.name + ".key"), secret)
+        self.expect(4, "keygen", os.path.join(self.folder, "absent", "vendor"))
 
     def test_sign_and_verify(self):
         trust = self.name + ".pub"

@@ -169,6 +169,34 @@ static void test_packs_only(void **state) {
     hone_free(pack);
 }
 
+static void test_explain__lists_other_versions_of_packs(void **state) {
+    const world *w = *state;
+    hone_cache *cache = NULL;
+    hone_problem problem = sized(w, 1000);
+    char sizes[64], config[] = "{\"T\":32}", path[700], hex[33], *text = NULL;
+    hone__entry e = entry_at(w, 1000, config, 50, sizes);
+    size_t bytes;
+    hone__hash id;
+    memset(e.key.kernel, 0xab, sizeof e.key.kernel);
+    memcpy(id.byte, e.key.kernel, sizeof id.byte);
+    hone__hash_hex(&id, hex);
+    char *pack = fixture_pack(&e, 1, &bytes);
+    (void)snprintf(path, sizeof path, "%s/version.hpk", w->files->dir);
+    write_bytes(path, pack, bytes);
+    hone_free(pack);
+    assert_int_equal(hone_cache_new(&cache, NULL), HONE_OK);
+    assert_int_equal(hone_cache_add_pack(cache, path, NULL, NULL), HONE_OK);
+    assert_int_equal(hone_explain(&text, cache, w->kernel, w->device, &problem, NULL), HONE_OK);
+    cJSON *json = NULL;
+    assert_int_equal(hone__json_parse(&json, text, strlen(text), "explain", NULL), HONE_OK);
+    const cJSON *others = cJSON_GetObjectItemCaseSensitive(json, "other_versions");
+    assert_int_equal(cJSON_GetArraySize(others), 1);
+    assert_string_equal(hone__json_string(cJSON_GetArrayItem(others, 0), "kernel_id"), hex);
+    cJSON_Delete(json);
+    hone_free(text);
+    hone_cache_close(cache);
+}
+
 static void test_a_pack_is_cut_while_in_use(void **state) {
     const world *w = *state;
     hone_cache *cache = NULL;
@@ -319,6 +347,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_best_layer_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_outside_the_space, setup, teardown),
         cmocka_unit_test_setup_teardown(test_packs_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_explain__lists_other_versions_of_packs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_pack_is_cut_while_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signatures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exchange, setup, teardown),
