@@ -5,7 +5,7 @@ import random
 import stat
 import unittest
 
-from cli.hone_command import CommandTest
+from cli.hone_command import CommandTest, SOURCE_DIR
 from cli.made_cache import entry, kernel, make
 
 
@@ -120,6 +120,15 @@ class PackTest(CommandTest):
         sizes = {line["sizes"]["M"]: line["time_ms"] for line in map(json.loads, self.expect(0, "ls", self.path("m.hpk"), "--json").stdout.splitlines())}
         self.assertEqual(sorted(sizes), [1, 2, 3, 4, 5, 6])
         self.assertEqual(sizes[1], 0.0005)
+
+    def test_an_index_that_cannot_be_followed_ends_the_walk(self):
+        """Its walk fails as a whole, not at one entry: asked on and on, it would say the same for ever."""
+        pack = os.path.join(SOURCE_DIR, "tests", "fuzz", "corpus", "pack", "endless_index")
+        for words in (["ls", pack], ["dump", pack], ["diff", pack, pack], ["export", pack, "-o", self.path("out.hpk")],
+                      ["merge", pack, "-o", self.path("out.hpk")], ["import", pack, "--cache", self.cache]):
+            with self.subTest(words[0]):
+                self.assertIn("E_CORRUPT", self.expect(3, *words, timeout=30).stderr)
+        self.assertFalse(os.path.exists(self.path("out.hpk")))
 
     def test_damaged_packs_are_reports(self):
         make(self, self.cache, [kernel(), *(entry(i) for i in range(12))])
