@@ -64,10 +64,11 @@ static const char checking[] =
     "    if (threadIdx.x == 0) out[blockIdx.x] = part[0]; }\n"
     "struct region { const u8 *at; u64 bytes; };\n"
     "extern \"C\" __global__ void hone_sums(const region *regions, u64 *sum) {\n"
-    "    region g = regions[blockIdx.y]; u64 words = g.bytes / 8, total = 0, step = (u64)gridDim.x * blockDim.x;\n"
-    "    u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n"
-    "    for (u64 i = first; i < words; i += step) { u64 w = ((const u64 *)g.at)[i] ^ (i * 0x9E3779B97F4A7C15ull); total += (w ^ (w >> 29)) * 0xBF58476D1CE4E5B9ull; }\n"
-    "    for (u64 i = words * 8 + first; i < g.bytes; i += step) total += mix(g.at[i] ^ (i << 8));\n"
+    "    region g = regions[blockIdx.y]; u64 total = 0, step = (u64)gridDim.x * blockDim.x, first = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n"
+    /* The guard behind a buffer begins wherever that ends: whole words in the middle, single bytes around them. */
+    "    u64 head = (8 - (u64)g.at % 8) % 8; head = head < g.bytes ? head : g.bytes; u64 words = (g.bytes - head) / 8; const u64 *word = (const u64 *)(g.at + head);\n"
+    "    for (u64 i = first; i < words; i += step) { u64 w = word[i] ^ (i * 0x9E3779B97F4A7C15ull); total += (w ^ (w >> 29)) * 0xBF58476D1CE4E5B9ull; }\n"
+    "    for (u64 i = first; i < g.bytes - words * 8; i += step) { u64 at = i < head ? i : i + words * 8; total += mix(g.at[at] ^ (at << 8)); }\n"
     "    for (int lane = 16; lane > 0; lane /= 2) total += __shfl_xor_sync(0xffffffffu, total, lane);\n"
     "    if (threadIdx.x % 32 == 0) atomicAdd(&sum[blockIdx.y], total); }\n"
     /* Cycles and nanoseconds of one and the same stretch: the multiprocessors' clock as it is just now. */

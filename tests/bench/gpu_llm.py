@@ -41,7 +41,7 @@ def tune(path, args):
     seen, lines, stop = {}, [], threading.Event()
     feeder = threading.Thread(target=feed, args=(box, args.answers, name, seen, lambda: time.monotonic() - start, stop))
     feeder.start()
-    process = subprocess.Popen([TOOL, "tune", path, "--cache", args.cache, "--json", "--search", "llm", "--llm-mailbox", box, "--llm-timeout", str(WAIT_S),
+    process = subprocess.Popen([TOOL, "tune", path, "--cache", args.cache, "--json", "--search", "llm", "--llm-mailbox", box, "--llm-timeout", str(WAIT_S), "--whole-budget",
                                 "--device", args.device, "--transcript", os.path.join(args.transcripts, name + ".jsonl")],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
