@@ -84,6 +84,7 @@ int cmd_simulate(const invocation *in) {
     options.transfer = in->settings.transfer.path;
     options.transfer_count = (uint32_t)in->settings.transfer.count;
     options.noise = in->settings.noise;
+    options.in_flight = (uint32_t)in->settings.in_flight;
     hone_tune_options model = HONE_TUNE_OPTIONS_INIT;
     tune_options_fill(&model, &in->settings);
     options.model = &model;

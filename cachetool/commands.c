@@ -55,6 +55,8 @@ const option_spec option_table[OPT_COUNT] = {
                       "Another recorded space of the same kernel, whose trials stand in for what a cache knows; may be repeated, nearest first."},
     [OPT_NOISE] = {"noise", 0, VALUE_FRACTION, "X", NULL, 0, 0, FIELD(noise),
                    "Multiply each time by noise of this relative deviation, such as 0.03 (none)."},
+    [OPT_IN_FLIGHT] = {"in-flight", 0, VALUE_WHOLE, "N", NULL, 1, 64, FIELD(in_flight),
+                       "Propose this many configs before the first of them is told (1): as a tuning does, which compiles ahead."},
     [OPT_ABOUT] = {"about", 0, VALUE_FILE, "FILE", NULL, 0, 0, FIELD(about),
                    "Text about the kernel and its device that the model is told, beside what the recorded space says."},
     [OPT_OUTPUT] = {"output", 'o', VALUE_FILE, "FILE", NULL, 0, 0, FIELD(output),
@@ -203,7 +205,7 @@ const command command_table[] = {
      "that died. No entry goes.",
      "hone gc --keep 7d", cmd_gc, false},
     {"simulate", "SPACE.json.gz", 1, 1, VALUE_FILE, NULL,
-     COMMON | MODEL | BIT(SEARCH) | BIT(REPEAT) | BIT(TRANSFER) | BIT(NOISE) | BIT(ABOUT) | BIT(MAX_TOKENS_TOTAL) | BIT(LLM_TIMEOUT) |
+     COMMON | MODEL | BIT(SEARCH) | BIT(REPEAT) | BIT(TRANSFER) | BIT(NOISE) | BIT(IN_FLIGHT) | BIT(ABOUT) | BIT(MAX_TOKENS_TOTAL) | BIT(LLM_TIMEOUT) |
          BIT(TRANSCRIPT) | BIT(JSON),
      "Run a search strategy on a recorded space",
      "Every config of a recorded space (spec/space.md) was measured before: each proposed config is looked up, which judges a strategy in "

@@ -54,7 +54,7 @@ typedef struct settings {
     size_t set_count;
     const char *search, *evaluator, *device, *cache, *transcript, *about;
     const char *llm_provider, *llm_model, *llm_api_base, *llm_command, *llm_mailbox, *llm_replay;
-    uint64_t max_trials, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
+    uint64_t max_trials, in_flight, rounds, tokens, configs_per_round, seed, llm_timeout, repeat;
     double max_time, noise, min_gain, roofline_stop;
     file_list transfer, pack;
     const char *kernel, *on_device, *strategy, *effort, *tool_version; /* which entries */
@@ -92,6 +92,7 @@ typedef enum option_id {
     OPT_REPEAT,
     OPT_TRANSFER,
     OPT_NOISE,
+    OPT_IN_FLIGHT,
     OPT_ABOUT,
     OPT_OUTPUT,
     OPT_FORMAT,

@@ -716,8 +716,9 @@ typedef struct hone_simulate_options {
     const hone_tune_options *model; /* how "llm" and "hybrid" reach a model: its llm_* members, rounds_max, tokens_max, configs_per_round and
                                      * transcript count, nothing else; NULL: from the environment */
     const char *about;            /* text about kernel and device for the model's prompt, beside what the file says; NULL: none */
+    uint32_t in_flight;           /* configs proposed before the first of them is told, as where compiling runs ahead; default 1, at most 64 */
 } hone_simulate_options;
-#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, NULL}
+#define HONE_SIMULATE_OPTIONS_INIT {sizeof(hone_simulate_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, NULL, 0}
 
 /** Run a search strategy on a recorded space (a file as spec/space.md says, gzip or plain): each proposed config is looked up instead of
  *  measured.  Calls `fn` once a repeat with {"space","search","repeat","best":[...],"optimum",...} (spec/json.md, "simulate").  Needs neither

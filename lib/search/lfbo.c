@@ -105,11 +105,12 @@ static outlook look(hone__lfbo *lfbo, uint32_t member) {
                      .failing = (double)pool->failing[member]};
 }
 
-/* Candidates like a config that is being measured are worth less: its result is about to come. */
+/* Candidates like a config that is being measured are worth less: its result is about to come.  The likest counts alone: with thirty in flight all
+ * around the best, the product of all would leave nothing there and drive the search into what is known to be bad. */
 static double unlike_pending(const hone__lfbo *lfbo, const float *point, const float *pending, uint32_t count) {
     double factor = 1.0;
     for (uint32_t i = 0; i < count; i++)
-        factor *= 1.0 - hone__gaussian_likeness(lfbo->gaussian, point, pending + (size_t)i * lfbo->pool.width);
+        factor = fmin(factor, 1.0 - hone__gaussian_likeness(lfbo->gaussian, point, pending + (size_t)i * lfbo->pool.width));
     return factor;
 }
 

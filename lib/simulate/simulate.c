@@ -10,6 +10,7 @@
 
 enum {
     FINALISTS = 5,
+    IN_FLIGHT_MAX = 64,
     FINAL_SAMPLES = 8 /* further measurements of each */
 };
 
@@ -107,15 +108,23 @@ static hone_status take(course *c, hone__strategy *strategy, const hone__proposa
     return hone__strategy_tell(strategy, &proposal->config, &result);
 }
 
+/* As a tuning does it: while one config is measured, others are compiled, so that a strategy proposes before it knows the latest results. */
 static hone_status drive(course *c, hone__strategy *strategy, hone_error *err) {
+    hone__proposal flight[IN_FLIGHT_MAX];
+    uint32_t flying = 0;
     while (c->trials < c->options->trials_max) {
-        hone__proposal proposal;
-        uint32_t count = 0;
-        double before = cpu_s();
-        hone__ask_state state = hone__strategy_ask(strategy, &proposal, 1, &count);
-        c->cpu_s += cpu_s() - before;
-        if (count == 1) {
-            HONE_TRY(take(c, strategy, &proposal, err));
+        uint32_t count = 1;
+        hone__ask_state state = HONE_ASK_MORE;
+        while (count == 1 && flying < c->options->in_flight && c->trials + flying < c->options->trials_max) {
+            double before = cpu_s();
+            state = hone__strategy_ask(strategy, &flight[flying], 1, &count);
+            c->cpu_s += cpu_s() - before;
+            flying += count;
+        }
+        if (flying > 0) {
+            hone__proposal first = flight[0];
+            memmove(flight, flight + 1, --flying * sizeof flight[0]);
+            HONE_TRY(take(c, strategy, &first, err));
             continue;
         }
         if (state == HONE_ASK_DONE) {
@@ -207,6 +216,10 @@ static hone_status fill_options(hone_simulate_options *out, const hone_simulate_
         out->repeat = 1;
     if (out->seed == 0)
         out->seed = 1;
+    if (out->in_flight == 0)
+        out->in_flight = 1;
+    if (out->in_flight > IN_FLIGHT_MAX)
+        return hone__fail(err, HONE_E_ARG, "simulate", "at most %d configs in flight", IN_FLIGHT_MAX);
     if (!(out->noise >= 0 && out->noise <= 1))
         return hone__fail(err, HONE_E_ARG, "simulate", "the noise must be a fraction from 0 to 1");
     if (out->trials_max > HONE_LIMIT_RECORDED_ROWS)

@@ -244,12 +244,13 @@ static int take_line(const char *json, void *user) {
     return 0;
 }
 
-static double mean_best(const char *path, const char *search, uint32_t trials, double noise) {
+static double mean_best(const char *path, const char *search, uint32_t trials, double noise, uint32_t in_flight) {
     hone_simulate_options options = HONE_SIMULATE_OPTIONS_INIT;
     options.search = search;
     options.trials_max = trials;
     options.repeat = 10;
     options.noise = noise;
+    options.in_flight = in_flight;
     tally sum = {0};
     hone_error err = {0};
     if (hone_simulate(path, &options, take_line, &sum, &err) != HONE_OK)
@@ -271,12 +272,14 @@ static void test_simulate__lfbo_finds_the_bottom_of_a_bowl(void **state) {
     assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
     assert_int_equal(close(file), 0);
     hone__free(text);
-    double random = mean_best(path, "random", 40, 0), lfbo = mean_best(path, "lfbo", 40, 0), noisy = mean_best(path, "lfbo", 60, 0.02);
-    print_message("mean best of 40 trials: random %.2f, lfbo %.2f; with noise %.2f; optimum 100\n", random, lfbo, noisy);
+    double random = mean_best(path, "random", 40, 0, 1), lfbo = mean_best(path, "lfbo", 40, 0, 1), noisy = mean_best(path, "lfbo", 60, 0.02, 1);
+    double ahead = mean_best(path, "lfbo", 80, 0, 24);
+    print_message("mean best of 40 trials: random %.2f, lfbo %.2f; with noise %.2f; of 80, 24 ahead, %.2f; optimum 100\n", random, lfbo, noisy, ahead);
+    assert_true(ahead < 101);
     assert_true(lfbo < random);
     assert_true(lfbo < 101);
     assert_true(noisy < 103);
-    double everything = mean_best(path, "exhaustive", 24 * 16 * 3, 0);
+    double everything = mean_best(path, "exhaustive", 24 * 16 * 3, 0, 5);
     assert_true(fabs(everything - 100) < 1e-9);
     assert_int_equal(unlink(path), 0);
 }
@@ -288,6 +291,9 @@ static void test_simulate__refuses_bad_options(void **state) {
     options.noise = -1;
     assert_int_equal(hone_simulate("/nowhere", &options, take_line, &sum, NULL), HONE_E_ARG);
     options.noise = 0;
+    options.in_flight = 65;
+    assert_int_equal(hone_simulate("/nowhere", &options, take_line, &sum, NULL), HONE_E_ARG);
+    options.in_flight = 0;
     assert_int_equal(hone_simulate("/nowhere", &options, take_line, &sum, NULL), HONE_E_NOTFOUND);
     options.struct_size = 0;
     assert_int_equal(hone_simulate("/nowhere", &options, take_line, &sum, NULL), HONE_E_ARG);
