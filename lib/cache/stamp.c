@@ -6,36 +6,38 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { AT_TXN = 144, PAGE_BYTES_MAX = 65536, REGION_BYTES = 2 * PAGE_BYTES_MAX };
+enum { AT_TXN = 144, AT_PAGE_BYTES = 40, PAGE_BYTES_MAX = 65536 };
 
-hone_status hone__stamp_reserve(hone__store *store) {
-    /* Zero pages until there is a file: a stamp that never changes. */
-    void *region = mmap(NULL, REGION_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (region == MAP_FAILED)
-        return HONE_E_NOMEM;
+static size_t page_bytes_here(void) {
     long page = sysconf(_SC_PAGESIZE);
-    size_t page_bytes = page < 4096 || page > PAGE_BYTES_MAX ? 4096 : (size_t)page;
-    store->stamp_region = region;
-    store->stamp_page_bytes = page_bytes;
-    store->stamp[0] = (const _Atomic uint64_t *)(const void *)((const char *)region + AT_TXN);
-    store->stamp[1] = (const _Atomic uint64_t *)(const void *)((const char *)region + page_bytes + AT_TXN);
-    return HONE_OK;
+    return page < 4096 || page > PAGE_BYTES_MAX ? 4096 : (size_t)page;
 }
 
-void hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes) {
+hone_status hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes) {
+    const size_t page = store->stamp_region == NULL ? page_bytes_here() : store->stamp_page_bytes;
+    const int fixed = store->stamp_region == NULL ? 0 : MAP_FIXED;
     void *mapped = MAP_FAILED;
     uint32_t page_bytes = 0;
-    bool sound = pread(fd, &page_bytes, sizeof page_bytes, 40) == (ssize_t)sizeof page_bytes && page_bytes == store->stamp_page_bytes &&
-                 file_bytes >= 2 * store->stamp_page_bytes; /* beyond the end of a file there is SIGBUS */
-    if (sound && !store->is_copy)
-        mapped = mmap(store->stamp_region, 2 * store->stamp_page_bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+    bool sound = !store->is_copy && file_bytes >= 2 * page && /* beyond the end of a file there is SIGBUS */
+                 pread(fd, &page_bytes, sizeof page_bytes, AT_PAGE_BYTES) == (ssize_t)sizeof page_bytes && page_bytes == page;
+    if (sound)
+        mapped = mmap(store->stamp_region, 2 * page, PROT_READ, MAP_SHARED | fixed, fd, 0);
+    if (mapped == MAP_FAILED) /* zero pages: a stamp that never changes */
+        mapped = mmap(store->stamp_region, 2 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
     if (mapped == MAP_FAILED)
-        (void)mmap(store->stamp_region, 2 * store->stamp_page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        return HONE_E_NOMEM;
+    if (store->stamp_region == NULL) { /* others may be reading these later on */
+        store->stamp_region = mapped;
+        store->stamp_page_bytes = page;
+        store->stamp[0] = (const _Atomic uint64_t *)(const void *)((const char *)mapped + AT_TXN);
+        store->stamp[1] = (const _Atomic uint64_t *)(const void *)((const char *)mapped + page + AT_TXN);
+    }
     atomic_fetch_add(&store->epoch, 1);
+    return HONE_OK;
 }
 
 void hone__stamp_release(hone__store *store) {
     if (store->stamp_region != NULL)
-        (void)munmap(store->stamp_region, REGION_BYTES);
+        (void)munmap(store->stamp_region, 2 * store->stamp_page_bytes);
     store->stamp_region = NULL;
 }

@@ -182,9 +182,9 @@ void hone__store_count(hone__store *store, const char *counter, uint64_t add);
 bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAME_BYTES], uint64_t *count);
 
 /* ---- noticing commits (stamp.c, generation.c) ---- */
-hone_status hone__stamp_reserve(hone__store *store);
-/* Map the meta pages of the file that is open as `fd`.  The caller is alone with the store or holds the gate. */
-void hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes);
+/* Map the meta pages of the file that is open as `fd`, where those of the last one were.  The caller is alone with the store or holds the gate.
+ * Errors: HONE_E_NOMEM. */
+hone_status hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes);
 void hone__stamp_release(hone__store *store);
 /* Inside a write transaction: an entry under this slot key is changed.  hone__txn_put and hone__txn_delete call it. */
 hone_status hone__generation_mark(hone__txn *txn, hone__slot_key entry_slot);

@@ -364,8 +364,10 @@ static attempt try_open(opening *o) {
         else
             result = open_sound(o, fd, state == HONE_FILE_NEW, &info);
     }
-    if (result == ATTEMPT_DONE)
-        hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0); /* it was empty until now, perhaps */
+    if (result == ATTEMPT_DONE && hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0) != HONE_OK) { /* it was empty, perhaps */
+        hone__env_close(store);
+        result = failed(o, hone__fail(o->err, HONE_E_NOMEM, "cache", "no memory to open %s", store->path));
+    }
     (void)close(fd);
     if (result == ATTEMPT_DONE) {
         store->dev = (uint64_t)info.st_dev;

@@ -97,8 +97,8 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     store->path = hone__strdup(path);
     store->lock_path = with_suffix(path, "-lock");
     store->side_path = with_suffix(path, ".wlock");
-    hone_status status = hone__stamp_reserve(store);
-    if (status != HONE_OK || store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
+    hone_status status = HONE_OK;
+    if (store->path == NULL || store->lock_path == NULL || store->side_path == NULL)
         status = hone__fail(err, HONE_E_NOMEM, "cache", "no memory to open %s", path);
     if (status == HONE_OK && !store->read_only)
         status = hone__side_open(store, err);
@@ -177,7 +177,7 @@ static hone_status share(hone__store *store, const hone_cache_options *options, 
 
 static hone__store *find(const char *path) {
     struct stat info;
-    bool exists = lstat(path, &info) == 0;
+    bool exists = registry != NULL && lstat(path, &info) == 0;
     for (hone__store *store = registry; store != NULL; store = store->next) {
         if (strcmp(store->path, path) == 0)
             return store;

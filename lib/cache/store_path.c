@@ -106,9 +106,11 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
         return no_memory(err);
     hone_status status = HONE_OK;
     struct stat info;
-    if (create && stat(dir, &info) != 0)
+    char *real = realpath(dir, NULL);
+    if (real == NULL && create) {
         status = make_folder(dir, err);
-    char *real = status == HONE_OK ? realpath(dir, NULL) : NULL;
+        real = status == HONE_OK ? realpath(dir, NULL) : NULL;
+    }
     if (status == HONE_OK && real == NULL) {
         int code = errno;
         status = hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot find folder %s: %s", dir, strerror(code));
