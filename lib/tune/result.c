@@ -233,9 +233,10 @@ static bool hidden(hone__tuning *tuning, const final_set *set) {
 
 /* Fill rank and result of each finalist; without a comparison the trials' own figures decide. */
 static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
+    double began_s = hone__tuning_elapsed(tuning);
     for (int again = 0;; again++) {
         HONE_TRY(make_ready(tuning, set, err));
-        hone__compare_options options = {.enough_ms = 1e3 * FINAL_SHARE * hone__tuning_elapsed(tuning)};
+        hone__compare_options options = {.enough_ms = 1e3 * FINAL_SHARE * began_s};
         if (tuning->options.time_max_s > 0) {
             double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
             options.budget_ms = fmin(3000, fmax(200, left_ms));
@@ -248,7 +249,8 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
             return status;
         if (status == HONE_OK && set->count > 1) {
             bool failed = strike(tuning, set);
-            if (!failed && (again == FINALISTS || hone__tuning_overdue(tuning) || !hidden(tuning, set)))
+            bool enough = again == FINALISTS || (again > 0 && hone__tuning_elapsed(tuning) - began_s > FINAL_SHARE * began_s);
+            if (!failed && (enough || hone__tuning_overdue(tuning) || !hidden(tuning, set)))
                 return HONE_OK;
             pick(tuning, set);
             if (again < FINALISTS)

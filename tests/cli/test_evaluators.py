@@ -33,7 +33,7 @@ for line in sys.stdin:
             file.write(" ".join(map(str, sorted(request["handles"]))) + "\\n")
     if hang == "warm" and op == "compare":  # back to back all run slower
         reply["samples_ns"] = [[1.1 * one for one in row] for row in reply["samples_ns"]]
-    if hang == "flatter" and op == "measure" and request["handle"] % 2 == 0:
+    if hang == "flatter" and op == "measure" and request["handle"] in (2, 4, 6, 8, 10):
         reply["samples_ns"] = [0.5 * one for one in reply["samples_ns"]]
     if hang == "lie" and op == "measure":
         reply["samples_ns"] = [-1.0]
