@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,10 +91,14 @@ void hone__folder_sync(const char *path) {
 char *hone__path_join(const char *base_dir, const char *relative) {
     if (base_dir == NULL || base_dir[0] == '\0' || relative[0] == '/')
         return hone__strdup(relative);
-    size_t length = strlen(base_dir) + strlen(relative) + 2;
-    char *joined = hone__alloc(length);
-    if (joined != NULL)
-        (void)snprintf(joined, length, "%s/%s", base_dir, relative);
+    size_t base = strlen(base_dir), rest = strlen(relative);
+    base -= base_dir[base - 1] == '/' ? 1 : 0; /* the root */
+    char *joined = hone__alloc(base + rest + 2);
+    if (joined != NULL) {
+        memcpy(joined, base_dir, base);
+        joined[base] = '/';
+        memcpy(joined + base + 1, relative, rest);
+    }
     return joined;
 }
 

@@ -36,7 +36,7 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     if (path == NULL)
         HONE_TRY(hone__cache_default_path(&chosen, err));
     hone_status status =
-        hone__cache_resolve_path(&resolved, path == NULL ? chosen : path, o.read_only == 0, o.allow_network_fs != 0, err);
+        hone__cache_resolve_path(&resolved, path == NULL ? chosen : path, o.read_only == 0, err);
     hone__free(chosen);
     HONE_TRY(status);
     hone_cache *cache = hone__alloc(sizeof *cache);

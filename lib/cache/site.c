@@ -151,10 +151,9 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     site->problems_max = o.problems_max;
     site->never_tune = o.never_tune != 0;
     hone__store *store = cache != NULL ? cache->store : NULL; /* packs never change */
-    site->stamp[0] = store != NULL ? store->stamp[0] : &never_changes;
-    site->stamp[1] = store != NULL ? store->stamp[1] : &never_changes;
+    site->stamp[0] = site->stamp[1] = &never_changes;
     site->epoch = store != NULL ? &store->epoch : &never_changes;
-    site->seen_stamp = store != NULL ? UINT64_MAX : 0; /* the first look-up looks */
+    site->seen_stamp = store != NULL ? UINT64_MAX : 0; /* not current: the first two look-ups see to what else they need */
     site->fallback = (hone__answered){.config = {.space = site->kernel->space, .values = site->kernel->space->base},
                                       .improvable = true,
                                       .match = HONE_MATCH_DEFAULT};

@@ -214,24 +214,47 @@ static hone_status change_fn(hone__txn *txn, void *user, hone_error *err) {
     return HONE_OK;
 }
 
-/* After a commit by anyone: was it one that concerns this kernel?  Who finds another thread at it goes on with what is known. */
-static void notice(hone_site *site) {
-    if (site->cache == NULL || hone__site_current(site) || pthread_mutex_trylock(&site->writer) != 0)
+/* What the first look-up finds is at least as new as what this process has seen of the file; to see what has changed since is the next one's business, so that a process
+ * that asks once does not pay for it.  `writer` is held. */
+static void begin(hone_site *site) {
+    site->known_epoch = atomic_load(site->epoch);
+    site->known_change = atomic_load(&site->cache->store->seen_commit);
+    site->asked = true;
+}
+
+/* The kernel's generation, and whether that is news.  `writer` is held. */
+static void look_for_change(hone_site *site) {
+    const _Atomic uint64_t *at[2];
+    if (!hone__stamp_need(site->cache->store, at))
         return;
-    uint64_t epoch = atomic_load(site->epoch), a = atomic_load(site->stamp[0]), b = atomic_load(site->stamp[1]);
+    uint64_t epoch = atomic_load(site->epoch), a = atomic_load(at[0]), b = atomic_load(at[1]);
     uint64_t stamp = a > b ? a : b;
     change_call call = {.kernel_id = site->kernel->id};
     if (hone__store_read(site->cache, change_fn, &call, NULL) == HONE_OK) {
         /* A commit is in the meta page a moment before readers are given it: then look again. */
         stamp = call.txn < stamp ? call.txn : stamp;
-        if (call.generation != site->known_change || epoch != site->known_epoch)
+        bool changed = site->change_known ? call.generation != site->known_change : call.generation > site->known_change;
+        if (changed || epoch != site->known_epoch)
             atomic_fetch_add_explicit(&site->generation, 1, memory_order_relaxed);
+        site->change_known = true;
         site->known_change = call.generation;
         site->known_epoch = epoch;
     }
     /* When it could not be read, what is known stays, until the next commit. */
     atomic_store_explicit(&site->seen_epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&site->seen_stamp, stamp, memory_order_relaxed);
+    atomic_store_explicit(&site->stamp[0], at[0], memory_order_release);
+    atomic_store_explicit(&site->stamp[1], at[1], memory_order_release);
+}
+
+/* After a commit by anyone: was it one that concerns this kernel?  Who finds another thread at it goes on with what is known. */
+static void notice(hone_site *site) {
+    if (site->cache == NULL || hone__site_current(site) || pthread_mutex_trylock(&site->writer) != 0)
+        return;
+    if (site->asked)
+        look_for_change(site);
+    else
+        begin(site);
     (void)pthread_mutex_unlock(&site->writer);
 }
 

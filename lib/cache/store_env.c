@@ -127,13 +127,16 @@ static int env_open_copy(hone__store *store, int fd) {
     return rc;
 }
 
+enum { LOCK_BYTES = (HONE_CACHE_READERS + 2) * 64 }; /* what LMDB takes; what more it needs it adds itself */
+
+static bool has_its_blocks(const struct stat *lock_file) {
+    return lock_file->st_size >= LOCK_BYTES && lock_file->st_blocks * 512 >= (blkcnt_t)lock_file->st_size;
+}
+
 /* LMDB makes its lock file sparse and writes it by mmap: on a full disk that is a SIGBUS.  So its blocks are reserved first.  The one place
  * where we open that file: closing it drops LMDB's locks in this process, and it has none here, before its environment is open. */
 static int reserve_lock_file(const hone__store *store) {
-    enum { LOCK_BYTES = (HONE_CACHE_READERS + 2) * 64 }; /* what LMDB takes; what more it needs it adds itself */
     struct stat info;
-    if (lstat(store->lock_path, &info) == 0 && info.st_size >= LOCK_BYTES && info.st_blocks * 512 >= (blkcnt_t)info.st_size)
-        return 0; /* it has its blocks */
     int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return errno == ENOSPC || errno == EDQUOT ? errno : 0; /* the rest LMDB finds out, and says */
@@ -212,6 +215,7 @@ static attempt open_tables(opening *o, int fd) {
         mdb_txn_abort(txn);
         return result;
     }
+    o->store->seen_commit = (uint64_t)mdb_txn_id(txn);
     rc = mdb_txn_commit(txn); /* keeps the table handles */
     return rc == 0 ? ATTEMPT_DONE : judge_mdb(o, rc, "read");
 }
@@ -259,6 +263,7 @@ static attempt make_tables(opening *o) {
         mdb_txn_abort(txn);
         return result;
     }
+    store->seen_commit = (uint64_t)mdb_txn_id(txn);
     rc = mdb_txn_commit(txn);
     if (rc != 0)
         return judge_mdb(o, rc, "write");
@@ -281,13 +286,15 @@ static bool opened_the_same(const hone__store *store, const struct stat *checked
 /* The lock file must be ours before it is used and, if it was just made in a folder like /tmp, still ours afterwards. */
 static attempt prepare_lock_file(opening *o) {
     hone__store *store = o->store;
-    hone_status status = hone__check_trusted(store->lock_path, store->read_only, o->err);
-    int rc = status == HONE_OK || status == HONE_E_NOTFOUND ? reserve_lock_file(store) : 0;
+    struct stat info;
+    hone_status status = hone__check_trusted(store->lock_path, &info, store->read_only, o->err);
+    bool exists = status == HONE_OK, needs_blocks = exists ? !has_its_blocks(&info) : status == HONE_E_NOTFOUND;
+    int rc = needs_blocks ? reserve_lock_file(store) : 0;
     if (rc != 0 && !store->read_only)
         return judge_mdb(o, rc, "open");
     o->lock_file_usable = rc == 0;
-    if (status == HONE_E_NOTFOUND)
-        status = hone__check_trusted(store->lock_path, store->read_only, o->err);
+    if (!exists && needs_blocks)
+        status = hone__check_trusted(store->lock_path, &info, store->read_only, o->err);
     return status == HONE_OK || status == HONE_E_NOTFOUND ? ATTEMPT_DONE : failed(o, status);
 }
 
@@ -328,8 +335,6 @@ static attempt open_sound(opening *o, int fd, bool is_new, const struct stat *ch
         result = open_env(o, fd, checked);
     if (result != ATTEMPT_DONE)
         return result;
-    int dead = 0;
-    (void)mdb_reader_check(store->env, &dead);
     result = open_tables(o, fd);
     if (result == ATTEMPT_NEEDS_LOCK && store->read_only)
         result = damaged(o, "it has no tables");
@@ -343,28 +348,29 @@ static attempt open_sound(opening *o, int fd, bool is_new, const struct stat *ch
 static attempt try_open(opening *o) {
     hone__store *store = o->store;
     int fd, flags = store->read_only ? O_RDONLY : O_RDWR;
-    hone_status status = hone__open_trusted(&fd, store->path, flags | (o->locked && !store->read_only ? O_CREAT : 0), store->read_only, o->err);
+    struct stat info;
+    hone_status status = hone__open_trusted(&fd, &info, store->path, flags | (o->locked && !store->read_only ? O_CREAT : 0), store->read_only, o->err);
     if (status == HONE_E_NOTFOUND && !store->read_only && !o->locked)
         return ATTEMPT_NEEDS_LOCK;
     if (status != HONE_OK)
         return failed(o, status);
-    struct stat info;
-    attempt result;
-    if (fstat(fd, &info) != 0) {
-        result = failed(o, hone__fail_os(o->err, HONE_E_IO, "cache", errno, "cannot look at %s", store->path));
-    } else {
-        hone__file_state state = hone__file_check(fd, o->reason, sizeof o->reason);
-        if (state == HONE_FILE_NEW && store->read_only)
-            result = failed(o, hone__fail_os(o->err, HONE_E_NOTFOUND, "cache", ENOENT, "%s is empty: nothing was stored there yet", store->path));
-        else if (state == HONE_FILE_UNREADABLE)
-            result = failed(o, hone__fail_os(o->err, HONE_E_IO, "cache", errno, "cannot read %s: %s; if that goes on, set HONE_CACHE to another disk",
-                                             store->path, strerror(errno)));
-        else if (state == HONE_FILE_DAMAGED)
-            result = ATTEMPT_DAMAGED;
-        else
-            result = open_sound(o, fd, state == HONE_FILE_NEW, &info);
+    status = hone__check_filesystem(fd, store->path, store->allow_network_fs, o->err);
+    if (status != HONE_OK) {
+        (void)close(fd);
+        return failed(o, status);
     }
-    if (result == ATTEMPT_DONE && hone__stamp_map(store, fd, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0) != HONE_OK) { /* it was empty, perhaps */
+    attempt result;
+    hone__file_state state = hone__file_check_opened(fd, &info, o->reason, sizeof o->reason);
+    if (state == HONE_FILE_NEW && store->read_only)
+        result = failed(o, hone__fail_os(o->err, HONE_E_NOTFOUND, "cache", ENOENT, "%s is empty: nothing was stored there yet", store->path));
+    else if (state == HONE_FILE_UNREADABLE)
+        result = failed(o, hone__fail_os(o->err, HONE_E_IO, "cache", errno, "cannot read %s: %s; if that goes on, set HONE_CACHE to another disk",
+                                         store->path, strerror(errno)));
+    else if (state == HONE_FILE_DAMAGED)
+        result = ATTEMPT_DAMAGED;
+    else
+        result = open_sound(o, fd, state == HONE_FILE_NEW, &info);
+    if (result == ATTEMPT_DONE && hone__stamp_move(store) != HONE_OK) {
         hone__env_close(store);
         result = failed(o, hone__fail(o->err, HONE_E_NOMEM, "cache", "no memory to open %s", store->path));
     }
@@ -372,6 +378,7 @@ static attempt try_open(opening *o) {
     if (result == ATTEMPT_DONE) {
         store->dev = (uint64_t)info.st_dev;
         store->ino = (uint64_t)info.st_ino;
+        (void)atomic_fetch_add(&store->epoch, 1);
     }
     return result;
 }
@@ -442,6 +449,7 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     store->broken = false;
     attempt result = settle(&o);
     if (!locked && !store->read_only && (result == ATTEMPT_NEEDS_LOCK || result == ATTEMPT_DAMAGED)) {
+        HONE_TRY(hone__may_create(store->path, store->allow_network_fs, err));
         /* Damage seen without the lock may be a writer at work: look again with it. */
         HONE_TRY(hone__side_lock(store, wait_ms, err));
         o.locked = true;
