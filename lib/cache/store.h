@@ -51,6 +51,7 @@ typedef struct hone__store {
     MDB_dbi dbi[HONE_TABLE_COUNT];
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
     atomic_bool read_only;
+    atomic_bool writing;               /* the environment is, or will be, opened for writing: from the first write on */
     bool durable, allow_network_fs;
     atomic_bool is_copy;               /* the environment is a copy in memory, of state ... */
     _Atomic uint64_t copy_state;
@@ -97,6 +98,8 @@ void hone__store_release(hone__store *store);
 /* Open the environment.  The caller holds the gate exclusively, or is alone; and the side lock when `locked`. */
 hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, hone_error *err);
 void hone__env_close(hone__store *store);
+/* Before the first write: open the environment, which so far only reads, for writing too.  The caller holds the side lock and not the gate. */
+hone_status hone__env_begin_writing(hone__store *store, hone_error *err);
 /* Close and open again.  The caller holds the side lock and not the gate. */
 hone_status hone__store_reopen(hone__store *store, hone_error *err);
 /* Has the file at our path been deleted or replaced? */

@@ -112,13 +112,13 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
     hone__store *store = cache->store;
     hone__txn txn = {.store = store};
     HONE_TRY(hone__side_lock(store, cache->wait_ms, err));
+    hone_status status = store->writing ? HONE_OK : hone__env_begin_writing(store, err);
     (void)pthread_rwlock_rdlock(&store->gate);
     int rc = store->env == NULL ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, &txn.txn);
-    hone_status status;
     if (rc == 0) {
         status = fn(&txn, user, err);
         mdb_txn_abort(txn.txn);
-    } else {
+    } else if (status == HONE_OK) {
         status = hone__mdb_fail(err, store, rc, "read");
     }
     (void)pthread_rwlock_unlock(&store->gate);
@@ -212,6 +212,8 @@ static hone_status write_locked(hone_cache *cache, hone__txn_fn *fn, void *user,
             HONE_TRY(hone__store_reopen(store, err));
             reopened = true;
         }
+        if (!store->writing)
+            HONE_TRY(hone__env_begin_writing(store, err));
         int rc = 0;
         status = write_once(cache, fn, user, &rc, err);
         if (rc == MDB_MAP_RESIZED)
