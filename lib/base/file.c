@@ -102,11 +102,18 @@ char *hone__path_join(const char *base_dir, const char *relative) {
     return joined;
 }
 
+const char *hone__path_name(const char *path) {
+    const char *name = path;
+    for (const char *c = path; *c != '\0'; c++)
+        name = *c == '/' ? c + 1 : name;
+    return name;
+}
+
 char *hone__path_dir(const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
+    size_t bytes = (size_t)(hone__path_name(path) - path);
+    if (bytes == 0)
         return hone__strdup(".");
-    return hone__strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    return hone__strndup(path, bytes == 1 ? 1 : bytes - 1);
 }
 
 hone_status hone__mkdir_all(const char *path, hone_error *err) {

@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 /* Sparse tables: an unforeseen second probe costs more than the rest of a look-up. */
-enum { CACHE_LINE = 64, NEAR_AGAIN_NS = 50000000, SPARSE = 4 };
+enum { CACHE_LINE = 64, NEAR_AGAIN_NS = 50000000, SPARSE = 4, SLOTS_MIN = 64 };
 
 /* ---- tables ---- */
 
 hone__memo_table *hone__memo_table_new(uint32_t size_count, uint32_t problems) {
-    uint32_t slots = 2 * HONE_SITE_PROBLEMS_MIN;
+    uint32_t slots = SLOTS_MIN;
     while (slots < SPARSE * problems)
         slots *= 2;
     size_t stride = sizeof(hone__memo_slot) + size_count * sizeof(int64_t);
@@ -296,21 +296,22 @@ static const hone__answered *the_default(const hone_site *site, const hone_probl
 /* False: no memory, nothing to remember. */
 static bool resolve(hone_site *site, const hone_problem *problem, hone__answered *out) {
     hone__query query;
-    hone_answer answer;
     hone_error err;
-    memset(&answer, 0, sizeof answer);
     if (hone__lookup_query(&query, site->cache, site->kernel, site->device, problem, NULL) != HONE_OK)
         return false;
-    hone_status status = hone__lookup_resolve(&answer, &query, NULL, &err);
+    hone_answer *answer = hone__alloc(sizeof *answer); /* a page of a stack that may not have been so deep before */
+    if (answer == NULL)
+        return false;
+    hone_status status = hone__lookup_resolve(answer, &query, NULL, &err);
     *out = (hone__answered){.match = HONE_MATCH_NONE, .improvable = true};
     if (status == HONE_OK) {
-        out->match = answer.match;
-        out->config = answer.config;
-        out->effort = answer.match == HONE_MATCH_EXACT ? answer.source.effort : HONE_EFFORT_NONE;
-        out->changed = answer.changed[0] != '\0';
-        out->improvable = answer.match != HONE_MATCH_EXACT || out->effort < HONE_EFFORT_THOROUGH || out->changed;
+        out->match = answer->match;
+        out->config = answer->config;
+        out->effort = answer->match == HONE_MATCH_EXACT ? answer->source.effort : HONE_EFFORT_NONE;
+        out->changed = answer->changed[0] != '\0';
+        out->improvable = answer->match != HONE_MATCH_EXACT || out->effort < HONE_EFFORT_THOROUGH || out->changed;
     }
-    hone__answer_clear(&answer);
+    hone_answer_free(answer);
     atomic_fetch_add_explicit(&site->resolved, 1, memory_order_relaxed);
     return status == HONE_OK || status == HONE_E_CONFIG;
 }

@@ -15,7 +15,7 @@
 
 typedef enum hone__table {
     HONE_TABLE_META,
-    HONE_TABLE_ENTRY,
+    HONE_TABLE_ENTRY, /* these two are enough for a look-up, and opened first */
     HONE_TABLE_TRIAL,
     HONE_TABLE_CLAIM,
     HONE_TABLE_KERNEL,
@@ -41,7 +41,6 @@ typedef struct hone__counter {
 typedef struct hone__store {
     struct hone__store *next;
     _Atomic uint64_t dev, ino;
-    pid_t pid;
     uint32_t refs;                     /* under the registry's mutex */
     char *path, *lock_path, *side_path;
     int side_fd;                       /* under `writer`; -1 when read-only */
@@ -49,6 +48,7 @@ typedef struct hone__store {
     pthread_rwlock_t gate;
     MDB_env *env;                      /* under `gate`; NULL after a failed reopen */
     MDB_dbi dbi[HONE_TABLE_COUNT];
+    atomic_uint tables;                /* so many of them are open, under `gate` */
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
     atomic_bool read_only;
     atomic_bool writing;               /* the environment is, or will be, opened for writing: from the first write on */
@@ -92,6 +92,12 @@ typedef struct hone__txn {
     uint8_t marked_kernel[8];
 } hone__txn;
 
+/* Without a call: a fresh process binds each function that it meets. */
+static inline void hone__mutex_init(pthread_mutex_t *mutex) {
+    const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    *mutex = fresh;
+}
+
 /* ---- registry and environment (store_open.c, store_env.c) ---- */
 hone_status hone__store_acquire(hone__store **out, const char *path, const hone_cache_options *options, hone_error *err);
 void hone__store_release(hone__store *store);
@@ -100,6 +106,8 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
 void hone__env_close(hone__store *store);
 /* Before the first write: open the environment, which so far only reads, for writing too.  The caller holds the side lock and not the gate. */
 hone_status hone__env_begin_writing(hone__store *store, hone_error *err);
+/* Open the tables that are not yet.  The caller holds neither side lock nor gate. */
+hone_status hone__env_tables(hone__store *store, hone_error *err);
 /* Close and open again.  The caller holds the side lock and not the gate. */
 hone_status hone__store_reopen(hone__store *store, hone_error *err);
 /* Has the file at our path been deleted or replaced? */
@@ -151,6 +159,8 @@ hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 /* What runs inside a transaction.  It MUST be repeatable: it runs again after the map has grown. */
 typedef hone_status hone__txn_fn(hone__txn *txn, void *user, hone_error *err);
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
+/* The same for who reads entries only. */
+hone_status hone__store_read_entries(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 /* Commits when `fn` returns HONE_OK. */
 hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);

@@ -63,6 +63,7 @@ void hone__env_close(hone__store *store) {
         mdb_env_close(store->env);
     store->env = NULL;
     store->is_copy = false;
+    store->tables = 0;
 }
 
 static int env_open_once(hone__store *store, size_t map_bytes, const char *path, unsigned more_flags) {
@@ -177,10 +178,10 @@ static attempt check_format(opening *o, MDB_txn *txn, MDB_dbi dbi) {
     return result;
 }
 
-/* Tables by name; ATTEMPT_NEEDS_LOCK when one is missing. */
-static attempt find_tables(opening *o, MDB_txn *txn, unsigned create) {
+/* The first `count` tables by name; ATTEMPT_NEEDS_LOCK when one is missing. */
+static attempt find_tables(opening *o, MDB_txn *txn, unsigned count, unsigned create) {
     hone__store *store = o->store;
-    for (int t = 0; t < HONE_TABLE_COUNT; t++) {
+    for (unsigned t = store->tables; t < count; t++) {
         int rc = mdb_dbi_open(txn, table_names[t], create, &store->dbi[t]);
         if (rc == MDB_NOTFOUND)
             return ATTEMPT_NEEDS_LOCK;
@@ -196,6 +197,11 @@ static attempt find_tables(opening *o, MDB_txn *txn, unsigned create) {
     return ATTEMPT_DONE;
 }
 
+/* Who may write needs all of them. */
+static unsigned tables_needed(const hone__store *store) {
+    return store->writing && !store->read_only ? HONE_TABLE_COUNT : HONE_TABLE_ENTRY + 1;
+}
+
 static attempt open_tables(opening *o, int fd) {
     MDB_txn *txn;
     int rc = mdb_txn_begin(o->store->env, NULL, MDB_RDONLY, &txn);
@@ -209,7 +215,7 @@ static attempt open_tables(opening *o, int fd) {
     }
     if (rc != 0)
         return judge_mdb(o, rc, "read");
-    attempt result = find_tables(o, txn, 0);
+    attempt result = find_tables(o, txn, tables_needed(o->store), 0);
     if (result == ATTEMPT_DONE)
         result = check_format(o, txn, o->store->dbi[HONE_TABLE_META]);
     if (result != ATTEMPT_DONE) {
@@ -218,7 +224,32 @@ static attempt open_tables(opening *o, int fd) {
     }
     o->store->seen_commit = (uint64_t)mdb_txn_id(txn);
     rc = mdb_txn_commit(txn); /* keeps the table handles */
+    o->store->tables = rc == 0 ? tables_needed(o->store) : 0;
     return rc == 0 ? ATTEMPT_DONE : judge_mdb(o, rc, "read");
+}
+
+hone_status hone__env_tables(hone__store *store, hone_error *err) {
+    opening o = {.store = store, .err = err};
+    (void)pthread_rwlock_wrlock(&store->gate); /* LMDB: not while other transactions of the process do the same */
+    attempt result = ATTEMPT_DONE;
+    MDB_txn *txn = NULL;
+    int rc = store->env == NULL ? MDB_PANIC : 0;
+    if (rc == 0 && store->tables < HONE_TABLE_COUNT) {
+        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+        result = rc == 0 ? find_tables(&o, txn, HONE_TABLE_COUNT, 0) : ATTEMPT_DONE;
+        if (rc == 0 && result == ATTEMPT_DONE)
+            rc = mdb_txn_commit(txn);
+        else if (rc == 0)
+            mdb_txn_abort(txn);
+        if (rc == 0 && result == ATTEMPT_DONE)
+            store->tables = HONE_TABLE_COUNT;
+    }
+    (void)pthread_rwlock_unlock(&store->gate);
+    if (rc != 0)
+        return hone__mdb_fail(err, store, rc, "read");
+    if (result == ATTEMPT_FAILED)
+        return o.status;
+    return result == ATTEMPT_DONE ? HONE_OK : hone__fail(err, HONE_E_CORRUPT, "cache", "%s lacks some of its tables; the next write starts a new file", store->path);
 }
 
 static hone_status put_format(hone__store *store, MDB_txn *txn, int *rc) {
@@ -251,7 +282,7 @@ static attempt make_tables(opening *o) {
     if (rc != 0)
         result = judge_mdb(o, rc, "read");
     else
-        result = find_tables(o, txn, fresh ? MDB_CREATE : 0);
+        result = find_tables(o, txn, HONE_TABLE_COUNT, fresh ? MDB_CREATE : 0);
     if (result == ATTEMPT_NEEDS_LOCK)
         result = damaged(o, "it is an LMDB file without Hone's tables");
     if (result == ATTEMPT_DONE && fresh && put_format(store, txn, &rc) != HONE_OK)
@@ -268,6 +299,7 @@ static attempt make_tables(opening *o) {
     rc = mdb_txn_commit(txn);
     if (rc != 0)
         return judge_mdb(o, rc, "write");
+    store->tables = HONE_TABLE_COUNT;
     if (fresh)
         hone__folder_sync(store->path); /* LMDB syncs the file and not its name: a power failure could take the whole new cache */
     return ATTEMPT_DONE;

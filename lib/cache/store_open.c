@@ -17,8 +17,7 @@ static _Atomic pid_t registry_pid;
 static void registry_lock(void) {
     pid_t now = getpid(), was = registry_pid;
     if (was != now && was != 0 && atomic_compare_exchange_strong(&registry_pid, &was, now)) {
-        pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
-        memcpy(&registry_mutex, &fresh, sizeof fresh);
+        hone__mutex_init(&registry_mutex);
         registry = NULL;
     }
     registry_pid = now;
@@ -68,7 +67,7 @@ static void gate_init(pthread_rwlock_t *gate) {
 #ifdef __GLIBC__
     /* Else a stream of readers keeps the one that wants to move the map waiting for ever.  By value: an attribute takes four calls. */
     const pthread_rwlock_t writers_first = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-    memcpy(gate, &writers_first, sizeof writers_first);
+    *gate = writers_first;
 #else
     (void)pthread_rwlock_init(gate, NULL);
 #endif
@@ -83,7 +82,6 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     if (store == NULL)
         return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to open %s", path);
     store->side_fd = -1;
-    store->pid = getpid();
     store->refs = 1;
     store->read_only = options->read_only != 0;
     store->durable = options->durable != 0;
@@ -92,9 +90,9 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     if (store->map_bytes_max < HONE_CACHE_MAP_BYTES_MIN)
         store->map_bytes_max = HONE_CACHE_MAP_BYTES_MIN;
     store->map_bytes_max &= ~65535ull; /* a multiple of every page size */
-    (void)pthread_mutex_init(&store->writer, NULL);
-    (void)pthread_mutex_init(&store->counter_names, NULL);
-    (void)pthread_mutex_init(&store->stamp_mutex, NULL);
+    hone__mutex_init(&store->writer);
+    hone__mutex_init(&store->counter_names);
+    hone__mutex_init(&store->stamp_mutex);
     gate_init(&store->gate);
     store->path = hone__strdup(path);
     store->lock_path = with_suffix(path, "-lock");

@@ -129,8 +129,7 @@ static hone_status make_folder(const char *dir, hone_error *err) {
 
 hone_status hone__cache_resolve_path(char **out, const char *path, bool create, hone_error *err) {
     *out = NULL;
-    const char *slash = strrchr(path, '/');
-    const char *name = slash == NULL ? path : slash + 1;
+    const char *name = hone__path_name(path);
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return hone__fail(err, HONE_E_ARG, "cache", "'%s' does not name a cache file", path);
     char *dir = hone__path_dir(path);

@@ -126,7 +126,7 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
     return status;
 }
 
-hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+static hone_status read_with(const hone_cache *cache, unsigned tables, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
     if (store == NULL)
@@ -135,15 +135,19 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
     follow_file(store);
     for (int i = 0; i < RETRIES; i++) {
         hone__txn txn = {.store = store};
+        hone_status opened = store->tables < tables ? hone__env_tables(store, err) : HONE_OK;
         (void)pthread_rwlock_rdlock(&store->gate);
         rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.txn);
         if (rc == 0) {
+            bool enough = store->tables >= tables;
             has_seen(store, (uint64_t)mdb_txn_id(txn.txn));
-            hone_status status = fn(&txn, user, err);
-            mdb_txn_abort(txn.txn);
+            hone_status status = enough ? fn(&txn, user, err) : opened;
+            (void)mdb_txn_commit(txn.txn); /* of what only reads: its end */
             (void)pthread_rwlock_unlock(&store->gate);
             if (is_fatal(txn.rc))
                 store->broken = true;
+            if (!enough && opened == HONE_OK)
+                continue; /* another thread has opened the file anew meanwhile */
             return status;
         }
         if (rc == MDB_READERS_FULL) {
@@ -163,6 +167,14 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
         }
     }
     return hone__mdb_fail(err, store, rc, "read");
+}
+
+hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    return read_with(cache, HONE_TABLE_COUNT, fn, user, err);
+}
+
+hone_status hone__store_read_entries(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    return read_with(cache, HONE_TABLE_ENTRY + 1, fn, user, err);
 }
 
 /* One attempt, with the side lock held.  *rc: what LMDB said, when that decides about trying again. */
