@@ -52,7 +52,8 @@ struct hone_site {
     /* What a look-up reads. */
     hone__memo_fn *find;               /* made for this number of sizes */
     _Atomic(hone__memo_table *) table;
-    const _Atomic uint64_t *stamp[2], *epoch;
+    _Atomic(const _Atomic uint64_t *) stamp[2]; /* neither changes before they are needed */
+    const _Atomic uint64_t *epoch;
     _Atomic uint64_t seen_stamp, seen_epoch;
     _Atomic uint32_t generation;       /* counts up when an entry of the kernel has changed */
     uint32_t count;                    /* of sizes */
@@ -67,7 +68,8 @@ struct hone_site {
     bool exactly[HONE_SIZES_MAX];      /* a constraint reads the size, or its role is exact */
     uint32_t problems_max;
     pthread_mutex_t writer;
-    uint64_t known_change, known_epoch; /* of the kernel in the cache, at this generation */
+    bool asked, change_known;
+    uint64_t known_change, known_epoch; /* of the kernel in the cache, at this generation; not known yet: it was not later than this commit */
     uint32_t hand;
     _Atomic uint64_t near_ns;          /* when entries at other sizes were last looked through for what is known already */
     hone__answered **answer;           /* open addressing */
@@ -158,7 +160,9 @@ HONE_FAST const hone__answered *hone__answer_of(uintptr_t word) {
 }
 
 HONE_FAST bool hone__site_current(const hone_site *site) {
-    uint64_t a = atomic_load_explicit(site->stamp[0], memory_order_relaxed), b = atomic_load_explicit(site->stamp[1], memory_order_relaxed);
+    const _Atomic uint64_t *first = atomic_load_explicit(&site->stamp[0], memory_order_acquire);
+    const _Atomic uint64_t *second = atomic_load_explicit(&site->stamp[1], memory_order_acquire);
+    uint64_t a = atomic_load_explicit(first, memory_order_relaxed), b = atomic_load_explicit(second, memory_order_relaxed);
     return (a > b ? a : b) == atomic_load_explicit(&site->seen_stamp, memory_order_relaxed) &&
            atomic_load_explicit(site->epoch, memory_order_relaxed) == atomic_load_explicit(&site->seen_epoch, memory_order_relaxed);
 }
