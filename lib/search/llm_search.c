@@ -25,6 +25,7 @@ enum {
     POOR_CREDIT = 3,        /* the same for a model whose configs have so far been worse than draws */
     POOR_CREDIT_LATER = 1,
     REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
+    OPENERS_MAX = 8,        /* hybrid: configs of one reply that are measured for the sake of their family */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
@@ -37,6 +38,8 @@ typedef struct conversation {
     uint32_t exchange;          /* index of the next request */
     uint32_t batch_first, batch_end; /* results queued from the last reply */
     uint32_t held_next;         /* hybrid: next of the last reply's configs to be measured */
+    uint32_t openers;           /* hybrid: so many of the reply's configs stand for a family each, */
+    uint32_t openers_end;       /* and these are results before this one */
     uint32_t dry;               /* hybrid: the model's results since the last new best */
     bool hybrid;
     bool paid;                  /* hybrid: the last reply brought a new best */
@@ -256,6 +259,45 @@ static void next_round(hone__strategy *strategy) {
     ask_next(strategy, NULL);
 }
 
+/* Do two configs agree in every parameter that has two values?  Such are one family. */
+static bool same_family(const hone__space *space, const hone__config *a, const hone__config *b) {
+    for (uint32_t slot = 0; slot < space->slot_count; slot++) {
+        const hone__param *param = &space->param[hone__space_param_of_slot(space, slot)];
+        if (param->kind != HONE_KIND_PERMUTATION && param->domain.count == 2 && a->slot[slot] != b->slot[slot])
+            return false;
+    }
+    return true;
+}
+
+static bool opens_family(const hone__strategy *strategy, const hone__config *config, const hone__config *before, uint32_t count) {
+    if (hone__strategy_was_proposed(strategy, config))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (same_family(strategy->space, config, &before[i]))
+            return false;
+    }
+    for (uint32_t i = 0; i < strategy->result_count; i++) {
+        if (strncmp(strategy->result[i].proposer, "model:", 6) == 0 && same_family(strategy->space, config, &strategy->result[i].config))
+            return false;
+    }
+    return true;
+}
+
+/* What the model holds most promising may all share one wrong belief: the first config of each family that it had none of before comes first, in its
+ * own order, so that a credit that runs out leaves no family unvisited that it has chosen a config for. */
+static void families_first(hone__strategy *strategy) {
+    conversation *talk = strategy->state;
+    hone__config *config = talk->parsed.config;
+    talk->openers = 0;
+    for (uint32_t i = 0; i < talk->parsed.count && talk->openers < OPENERS_MAX; i++) {
+        hone__config one = config[i];
+        if (!opens_family(strategy, &one, config, talk->openers))
+            continue;
+        memmove(&config[talk->openers + 1], &config[talk->openers], (i - talk->openers) * sizeof *config);
+        config[talk->openers++] = one;
+    }
+}
+
 static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in, uint64_t tokens_out, double seconds) {
     conversation *talk = strategy->state;
     hone__free(talk->last_reply);
@@ -294,6 +336,8 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
     }
     talk->batch_end = strategy->result_count;
     talk->held_next = talk->dry = talk->rest_from = 0;
+    if (talk->hybrid)
+        families_first(strategy);
     talk->paid = false;
     talk->best_then = best_ns(strategy);
     talk->empty = fresh > 0 ? 0 : talk->empty + 1;
@@ -362,10 +406,14 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }
 
+static bool is_poor(const hone__strategy *strategy) {
+    return hone__lfbo_against_draws(strategy, "model:") < 0.5;
+}
+
 /* A model whose configs are worse than draws has less of it. */
 static uint32_t credit_of(const hone__strategy *strategy) {
     const conversation *talk = strategy->state;
-    if (hone__lfbo_against_draws(strategy, "model:") < 0.5)
+    if (is_poor(strategy))
         return talk->duds > 0 ? POOR_CREDIT_LATER : POOR_CREDIT;
     return talk->duds > 0 ? CREDIT_LATER : CREDIT;
 }
@@ -374,15 +422,21 @@ static uint32_t credit_of(const hone__strategy *strategy) {
 static bool release(hone__strategy *strategy, bool *wait) {
     conversation *talk = strategy->state;
     const uint32_t credit = credit_of(strategy);
+    const bool poor = is_poor(strategy);
     char proposer[24];
     (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
     *wait = false;
-    while (talk->held_next < talk->parsed.count && talk->dry < credit) {
-        *wait = strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= credit;
+    while (talk->held_next < talk->parsed.count) {
+        const bool opener = talk->held_next < talk->openers && !poor;
+        if (!opener && talk->dry >= credit)
+            break;
+        *wait = !opener && strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= credit;
         if (*wait)
             return false;
-        if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer))
+        if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer)) {
+            talk->openers_end = opener ? strategy->result_count : talk->openers_end;
             return true;
+        }
     }
     for (; talk->held_next < talk->parsed.count; talk->held_next++)
         hone__lfbo_offer(talk->lfbo, strategy, &talk->parsed.config[talk->held_next]);
@@ -448,7 +502,7 @@ static hone_status hybrid_learn(hone__strategy *strategy, uint32_t result) {
         return HONE_OK;
     bool better = strategy->best == result;
     talk->paid = talk->paid || (better && best_ns(strategy) < talk->best_then * 0.995);
-    talk->dry = better ? 0 : talk->dry + 1;
+    talk->dry = better ? 0 : talk->dry + (result >= talk->openers_end || is_poor(strategy));
     return HONE_OK;
 }
 
