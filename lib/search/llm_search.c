@@ -22,13 +22,15 @@ enum {
     STAGNANT_ROUNDS = 2,    /* rounds without a gain that is worth it before it stops */
     CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate ... */
     CREDIT_LATER = 2,       /* ... once a round of it did not pay */
-    POOR_CREDIT = 3,        /* the same for a model whose configs have so far been worse than draws */
+    POOR_CREDIT = 2,        /* the same for a model whose configs are not clearly better than draws, */
     POOR_CREDIT_LATER = 1,
+    POOR_RESULTS = 2,       /* which is judged by so many results at the least */
     REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
     OPENERS_MAX = 8,        /* hybrid: configs of one reply that are measured for the sake of their family */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
+static const double good_share = 0.65; /* of the pairs of one config of the model and a draw in which the former is better */
 
 typedef struct conversation {
     char *initial;              /* first user message */
@@ -406,11 +408,16 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }
 
+/* Are its configs not clearly better than draws?  Two bad ones are enough to say so: what is spent on a bad model is lost, a good one's configs that are
+ * not measured at once become candidates. */
 static bool is_poor(const hone__strategy *strategy) {
-    return hone__lfbo_against_draws(strategy, "model:") < 0.5;
+    uint32_t results = 0;
+    for (uint32_t i = 0; i < strategy->result_count; i++)
+        results += strategy->result[i].told && strncmp(strategy->result[i].proposer, "model:", 6) == 0;
+    return results >= POOR_RESULTS && hone__lfbo_against_draws(strategy, "model:") < good_share;
 }
 
-/* A model whose configs are worse than draws has less of it. */
+/* A poor model has less of it. */
 static uint32_t credit_of(const hone__strategy *strategy) {
     const conversation *talk = strategy->state;
     if (is_poor(strategy))
