@@ -1,5 +1,6 @@
 /* import.c: a pack's entries into a cache, many in one transaction; appended while they lie beyond everything in the table, else compared one by one.
- * While a full batch is being written the next one is unpacked: the writing is a thread of its own then, and calls nobody back. */
+ * A thread writes what the caller's unpacks, a step behind it in the same batch; while one batch is committed the next is begun.  It calls nobody
+ * back.  A batch is kept until it is committed, so that the transaction can be repeated. */
 #include "alloc.h"
 #include "exchange.h"
 #include "limit.h"
@@ -12,7 +13,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { BATCH_BYTES = 16 << 20, BATCH_ENTRIES = 16384 };
+enum { BATCH_BYTES = 16 << 20, BATCH_ENTRIES = 16384, STEP_ENTRIES = 64 };
 
 /* One entry on its way into the table. */
 typedef struct pending {
@@ -23,16 +24,21 @@ typedef struct pending {
     const char *reason;
 } pending;
 
-/* What one transaction writes. */
+typedef enum batch_state {
+    BATCH_FILLING,                /* more may come: what is ready may be written */
+    BATCH_COMPLETE,
+    BATCH_WRITTEN,                /* or failed: the thread is through with it */
+    BATCH_GIVEN_UP                /* nothing of it shall stay */
+} batch_state;
+
+/* What one transaction writes.  `ready` and `state` are under the import's lock; entries from `ready` on are the filler's, the ones before the writer's. */
 typedef struct batch {
-    hone_cache *cache;
-    const hone_exchange_options *options;
-    hone__buf bytes;
+    struct importing *im;
+    hone__buf bytes;              /* has all the room that it may need, so that it stays where it is */
     pending *pending;
-    uint32_t count;
+    uint32_t count, ready;
+    batch_state state;
     bool has_failures;            /* the cache remembers failed tunings: they end when an entry arrives */
-    bool running;                 /* `thread` writes it; all else is the thread's until it is joined */
-    pthread_t thread;
     hone_status status;
     hone_error error;
 } batch;
@@ -42,8 +48,12 @@ typedef struct importing {
     const hone_exchange_options *options;
     hone__tally tally;
     batch batch[2];
-    batch *filling, *writing;
+    batch *filling;
     uint64_t seen, expected, kernels;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    pthread_t thread;
+    bool running, over;           /* `over`: no batch comes any more */
 } importing;
 
 /* ---- inside a transaction ---- */
@@ -81,11 +91,11 @@ static hone_status decide(const batch *b, pending *p, MDB_val old_bytes, bool *r
     p->conflicts = true;
     int order = 0;
     uint64_t ours = hone__view_rank(&mine).created, new = hone__view_rank(&theirs).created;
-    if (b->options->policy == HONE_MERGE_OURS)
+    if (b->im->options->policy == HONE_MERGE_OURS)
         order = -1;
-    else if (b->options->policy == HONE_MERGE_THEIRS)
+    else if (b->im->options->policy == HONE_MERGE_THEIRS)
         order = 1;
-    else if (b->options->policy == HONE_MERGE_NEWEST && ours != new)
+    else if (b->im->options->policy == HONE_MERGE_NEWEST && ours != new)
         order = new > ours ? 1 : -1;
     else
         HONE_TRY(hone__view_compare(&order, &mine, &old, &theirs, &item));
@@ -148,16 +158,33 @@ static hone_status find_failures(hone__txn *txn, bool *found) {
     return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 
+/* How many entries there are now, waiting for one beyond `have`; `have` itself: there are no more. */
+static hone_status await(batch *b, uint32_t have, uint32_t *ready) {
+    importing *im = b->im;
+    (void)pthread_mutex_lock(&im->lock);
+    while (b->ready == have && b->state == BATCH_FILLING)
+        (void)pthread_cond_wait(&im->moved, &im->lock);
+    *ready = b->ready;
+    hone_status status = b->state == BATCH_GIVEN_UP ? HONE_E_CANCELLED : HONE_OK;
+    (void)pthread_mutex_unlock(&im->lock);
+    return status;
+}
+
 /* Repeatable: it decides anew each time. */
 static hone_status batch_fn(hone__txn *txn, void *user, hone_error *err) {
     batch *b = user;
-    hone_status status = HONE_OK;
-    bool write = b->options->dry_run == 0;
-    bool beyond = b->count > 0 && lies_beyond(txn, b->pending[0].slot, &status);
+    uint32_t ready = 0;
+    bool write = b->im->options->dry_run == 0, beyond = false;
+    hone_status status = await(b, 0, &ready);
+    if (status == HONE_OK && ready > 0)
+        beyond = lies_beyond(txn, b->pending[0].slot, &status);
     if (status == HONE_OK)
         status = find_failures(txn, &b->has_failures);
-    for (uint32_t i = 0; i < b->count && status == HONE_OK; i++)
+    for (uint32_t i = 0; i < ready && status == HONE_OK; i++) {
         status = put_one(b, txn, &b->pending[i], beyond, write);
+        if (status == HONE_OK && i + 1 == ready)
+            status = await(b, ready, &ready);
+    }
     if (status != HONE_OK)
         return hone__fail(err, status, "exchange", "cannot import into %s: %s", txn->store->path, hone_status_text(status));
     return HONE_OK;
@@ -176,70 +203,111 @@ static hone_status tell(importing *im, const hone__item *item, hone__merge_fate 
 }
 
 static void write_batch(batch *b) {
-    b->status = b->options->dry_run != 0 ? hone__store_read(b->cache, batch_fn, b, &b->error) : hone__store_write(b->cache, batch_fn, b, &b->error);
+    hone_cache *cache = b->im->cache;
+    b->status = b->im->options->dry_run != 0 ? hone__store_read(cache, batch_fn, b, &b->error) : hone__store_write(cache, batch_fn, b, &b->error);
 }
 
+/* The batches in turn.  After one that failed the next is not written, either. */
 static void *write_thread(void *user) {
-    write_batch(user);
-    return NULL;
+    importing *im = user;
+    for (batch *b = im->filling;; b = b == &im->batch[0] ? &im->batch[1] : &im->batch[0]) {
+        const batch *other = b == &im->batch[0] ? &im->batch[1] : &im->batch[0];
+        (void)pthread_mutex_lock(&im->lock);
+        while (!im->over && b->ready == 0 && b->state != BATCH_COMPLETE)
+            (void)pthread_cond_wait(&im->moved, &im->lock);
+        bool end = b->state == BATCH_WRITTEN || (b->ready == 0 && b->state != BATCH_COMPLETE), failed = other->status != HONE_OK;
+        (void)pthread_mutex_unlock(&im->lock);
+        if (end)
+            return NULL;
+        if (!failed)
+            write_batch(b);
+        (void)pthread_mutex_lock(&im->lock);
+        if (failed) {
+            b->status = other->status;
+            b->error = other->error;
+        }
+        b->state = BATCH_WRITTEN;
+        b->ready = 0;
+        (void)pthread_cond_broadcast(&im->moved);
+        (void)pthread_mutex_unlock(&im->lock);
+    }
 }
 
 /* Signals are the business of the threads that were there before. */
-static void begin_writing(batch *b) {
+static void begin_writing(importing *im) {
     sigset_t all, before;
     (void)sigfillset(&all);
     bool masked = pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
-    b->running = pthread_create(&b->thread, NULL, write_thread, b) == 0;
+    im->running = pthread_create(&im->thread, NULL, write_thread, im) == 0;
     if (masked)
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!b->running)
-        write_batch(b);
 }
 
-static void join(batch *b) {
-    if (b->running)
-        (void)pthread_join(b->thread, NULL);
-    b->running = false;
+/* What was filled may be written. */
+static void publish(importing *im, batch_state state) {
+    batch *b = im->filling;
+    (void)pthread_mutex_lock(&im->lock);
+    b->ready = b->count;
+    b->state = state;
+    (void)pthread_cond_broadcast(&im->moved);
+    (void)pthread_mutex_unlock(&im->lock);
 }
 
-/* Wait for the batch that is being written, and tell what became of its entries. */
-static hone_status settle(importing *im, hone_error *err) {
-    batch *b = im->writing;
-    join(b);
-    if (b->count == 0)
-        return HONE_OK;
+/* Wait for a batch, and tell what became of its entries.  It is empty then. */
+static hone_status settle(importing *im, batch *b, hone_error *err) {
+    (void)pthread_mutex_lock(&im->lock);
+    while (im->running && b->state == BATCH_COMPLETE)
+        (void)pthread_cond_wait(&im->moved, &im->lock);
+    b->state = BATCH_FILLING;
+    b->ready = 0;
+    (void)pthread_mutex_unlock(&im->lock);
+    uint32_t count = b->count;
+    b->count = 0;
     if (b->status != HONE_OK) {
         if (err != NULL)
             *err = b->error;
         return b->status;
     }
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         const pending *p = &b->pending[i];
         hone__item item = item_of(b, p);
         im->tally.counts.conflicting += p->conflicts;
         HONE_TRY(tell(im, &item, p->fate, p->reason, err));
     }
-    b->count = 0;
     hone__buf_clear(&b->bytes);
-    if (im->options->progress != NULL && im->options->progress(im->seen, im->expected, im->options->user) != 0)
+    if (count > 0 && im->options->progress != NULL && im->options->progress(im->seen, im->expected, im->options->user) != 0)
         return hone__fail(err, HONE_E_CANCELLED, "exchange", "the import was cancelled");
     return HONE_OK;
 }
 
-/* `last`: nothing comes after, so there is nothing to do meanwhile. */
-static hone_status flush(importing *im, bool last, hone_error *err) {
-    HONE_TRY(settle(im, err));
+/* The batch in hand is full, or the last. */
+static hone_status flush(importing *im, hone_error *err) {
     batch *b = im->filling;
-    im->filling = im->writing;
-    im->writing = b;
-    if (b->count == 0)
-        return HONE_OK;
-    if (!last) {
-        begin_writing(b);
-        return HONE_OK;
+    publish(im, BATCH_COMPLETE);
+    if (!im->running) {
+        write_batch(b);
+        return settle(im, b, err);
     }
-    write_batch(b);
-    return settle(im, err);
+    im->filling = b == &im->batch[0] ? &im->batch[1] : &im->batch[0];
+    return settle(im, im->filling, err);
+}
+
+static hone_status finish(importing *im, hone_error *err) {
+    if (im->filling->count > 0)
+        HONE_TRY(flush(im, err));
+    return settle(im, im->filling == &im->batch[0] ? &im->batch[1] : &im->batch[0], err);
+}
+
+static void end_writing(importing *im) {
+    (void)pthread_mutex_lock(&im->lock);
+    im->over = true;
+    if (im->filling->state == BATCH_FILLING)
+        im->filling->state = im->filling->count > 0 ? BATCH_GIVEN_UP : BATCH_WRITTEN;
+    (void)pthread_cond_broadcast(&im->moved);
+    (void)pthread_mutex_unlock(&im->lock);
+    if (im->running)
+        (void)pthread_join(im->thread, NULL);
+    im->running = false;
 }
 
 static bool passes(const importing *im, const hone__item *record) {
@@ -268,7 +336,15 @@ static hone_status add(importing *im, const hone__item *item, hone_error *err) {
         return tell(im, item, HONE_MERGE_FILTERED, "left out by the filter", err);
     }
     b->count++;
-    return b->count == BATCH_ENTRIES || b->bytes.length >= BATCH_BYTES ? flush(im, false, err) : HONE_OK;
+    if (b->count == BATCH_ENTRIES || b->bytes.length >= BATCH_BYTES)
+        return flush(im, err);
+    if (b->count % STEP_ENTRIES == 0) {
+        if (!im->running)
+            begin_writing(im);
+        if (im->running)
+            publish(im, BATCH_FILLING);
+    }
+    return HONE_OK;
 }
 
 static hone_status import_entries(importing *im, hone__source *source, hone_error *err) {
@@ -277,7 +353,7 @@ static hone_status import_entries(importing *im, hone__source *source, hone_erro
         const char *reason = NULL;
         hone_status status = source->next(source, &item, &reason, err);
         if (status == HONE_E_NOTFOUND)
-            return flush(im, true, err);
+            return finish(im, err);
         if (status != HONE_OK && reason == NULL)
             return status;
         im->seen++;
@@ -331,25 +407,26 @@ hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
     HONE_TRY(o.dry_run != 0 ? hone__cache_usable(cache, err) : hone__cache_writable(cache, err));
     hone__opened opened;
     HONE_TRY(hone__source_open(&opened, pack_path, o.pack, err));
-    importing im = {.cache = cache, .options = &o, .expected = opened.source->entries};
+    importing im = {.cache = cache, .options = &o, .expected = opened.source->entries, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
     im.tally = (hone__tally){.name = pack_path, .kind = opened.pack != NULL ? "pack" : "cache"};
     hone_status status = HONE_OK;
     for (int i = 0; i < 2; i++) {
-        im.batch[i] = (batch){.cache = cache, .options = &o, .pending = hone__alloc_array(BATCH_ENTRIES, sizeof(pending))};
-        hone__buf_init(&im.batch[i].bytes, (size_t)BATCH_BYTES + HONE_LIMIT_RECORD_BYTES);
-        if (im.batch[i].pending == NULL)
+        batch *b = &im.batch[i];
+        *b = (batch){.im = &im, .pending = hone__alloc_array(BATCH_ENTRIES, sizeof(pending))};
+        hone__buf_init(&b->bytes, (size_t)BATCH_BYTES + HONE_LIMIT_RECORD_BYTES);
+        if (b->pending == NULL || hone__buf_room(&b->bytes, b->bytes.max) == NULL)
             status = hone__fail(err, HONE_E_NOMEM, "exchange", "no memory to import");
+        hone__buf_clear(&b->bytes);
     }
     im.filling = &im.batch[0];
-    im.writing = &im.batch[1];
     if (status == HONE_OK)
         status = import_entries(&im, opened.source, err);
+    end_writing(&im);
     if (status == HONE_OK)
         status = import_kernels(&im, opened.source, err);
     if (status == HONE_OK)
         status = hone__exchange_report(report, &o, &im.tally, 1, NULL, NULL, im.kernels, err);
     for (int i = 0; i < 2; i++) {
-        join(&im.batch[i]);
         hone__buf_free(&im.batch[i].bytes);
         hone__free(im.batch[i].pending);
     }

@@ -247,7 +247,7 @@ hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, h
     }
     if (status == HONE_E_BUSY)
         hone__store_count(cache->store, "store_busy", 1);
-    else if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_EXISTS)
+    else if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_EXISTS && status != HONE_E_CANCELLED)
         hone__store_count(cache->store, "store_error", 1);
     return status;
 }
