@@ -40,7 +40,7 @@ _Static_assert(sizeof(hone__memo_slot) == 32, "a problem of four sizes is one ca
 
 typedef struct hone__memo_table {
     struct hone__memo_table *older;    /* readers may still be in it */
-    uint32_t mask, count;
+    uint32_t mask;
     size_t stride;
     unsigned char *slot;               /* on a cache line's edge in `memory` */
     void *memory;
@@ -70,7 +70,7 @@ struct hone_site {
     pthread_mutex_t writer;
     bool asked, change_known;
     uint64_t known_change, known_epoch; /* of the kernel in the cache, at this generation; not known yet: it was not later than this commit */
-    uint32_t hand;
+    uint32_t hand, known;              /* problems in the table; not in the table's own lines, which every look-up reads */
     _Atomic uint64_t near_ns;          /* when entries at other sizes were last looked through for what is known already */
     hone__answered **answer;           /* open addressing */
     uint32_t answer_capacity, answer_count;

@@ -69,12 +69,12 @@ static hone__memo_slot *free_slot(const hone__memo_table *table, uint64_t hash) 
 }
 
 /* Take a problem out.  Its slot is marked, not freed: readers stop at a free one, and others of the window may lie behind. */
-static void evict(hone_site *site, hone__memo_table *table, hone__memo_slot *slot) {
+static void evict(hone_site *site, hone__memo_slot *slot) {
     uint32_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
     atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
     atomic_store_explicit(&slot->hash, HONE_MEMO_GONE, memory_order_release);
     atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
-    table->count--;
+    site->known--;
     atomic_fetch_add_explicit(&site->evicted, 1, memory_order_relaxed);
 }
 
@@ -99,6 +99,7 @@ static void grow(hone_site *site) {
     if (table == NULL)
         return; /* then something is evicted */
     int64_t size[HONE_SIZES_MAX];
+    uint32_t known = 0;
     for (uint64_t i = 0; i <= old->mask; i++) {
         hone__memo_slot *from = hone__memo_slot_at(old, i);
         memo_item item = {.hash = atomic_load(&from->hash),
@@ -113,8 +114,9 @@ static void grow(hone_site *site) {
             size[n] = atomic_load(&from->size[n]);
         fill(to, &item, site->count);
         atomic_store(&to->asked, atomic_load(&from->asked));
-        table->count++;
+        known++;
     }
+    site->known = known;
     table->older = old;
     atomic_store_explicit(&site->table, table, memory_order_release);
 }
@@ -132,18 +134,18 @@ static void remember(hone_site *site, const memo_item *item) {
         return;
     }
     hone__memo_table *table = atomic_load_explicit(&site->table, memory_order_relaxed);
-    if (SPARSE * table->count > table->mask && table->count < site->problems_max) {
+    if (SPARSE * site->known > table->mask && site->known < site->problems_max) {
         grow(site);
         table = atomic_load_explicit(&site->table, memory_order_relaxed);
     }
     slot = free_slot(table, item->hash);
     if (slot == NULL) {
         slot = victim(site, table, item->hash >> 1, HONE_SITE_WINDOW);
-        evict(site, table, slot);
-    } else if (table->count >= site->problems_max) {
-        evict(site, table, victim(site, table, 0, (uint64_t)table->mask + 1));
+        evict(site, slot);
+    } else if (site->known >= site->problems_max) {
+        evict(site, victim(site, table, 0, (uint64_t)table->mask + 1));
     }
-    table->count++;
+    site->known++;
     fill(slot, item, site->count);
 }
 
@@ -296,13 +298,12 @@ static const hone__answered *the_default(const hone_site *site, const hone_probl
 /* False: no memory, nothing to remember. */
 static bool resolve(hone_site *site, const hone_problem *problem, hone__answered *out) {
     hone__query query;
-    hone_error err;
     if (hone__lookup_query(&query, site->cache, site->kernel, site->device, problem, NULL) != HONE_OK)
         return false;
     hone_answer *answer = hone__alloc(sizeof *answer); /* a page of a stack that may not have been so deep before */
     if (answer == NULL)
         return false;
-    hone_status status = hone__lookup_resolve(answer, &query, NULL, &err);
+    hone_status status = hone__lookup_resolve(answer, &query, NULL, NULL);
     *out = (hone__answered){.match = HONE_MATCH_NONE, .improvable = true};
     if (status == HONE_OK) {
         out->match = answer->match;

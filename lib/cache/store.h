@@ -62,7 +62,9 @@ typedef struct hone__store {
     _Atomic(char *) stamp_region;      /* our own map of the two meta pages (stamp.c), for the life of the store; NULL: nobody needed it yet */
     size_t stamp_page_bytes;           /* of that map */
     _Atomic uint64_t seen_commit;      /* that a transaction of ours has seen: those that begin later see it too */
+    char apart[56];                    /* every look-up reads the next one: nothing that is written often may share its line */
     _Atomic uint64_t epoch;            /* changes when the file is opened again: numbers before and after say nothing of each other */
+    char also_apart[56];
     pthread_mutex_t counter_names;     /* adding a counter */
     atomic_uint counter_count;
     hone__counter counter[HONE_COUNTERS_MAX];

@@ -478,26 +478,25 @@ static attempt settle(opening *o) {
     return result;
 }
 
-/* The file is as it was, and is not looked at again. */
-static attempt open_for_writing(opening *o) {
-    hone__store *store = o->store;
+/* The file is as it was, and is not looked at again.  False: it is not, or this failed; then nothing is open. */
+static bool open_same(hone__store *store, bool writing) {
+    opening o = {.store = store, .locked = true};
     const struct stat same = {.st_dev = (dev_t)store->dev, .st_ino = (ino_t)store->ino};
     hone__env_close(store);
-    store->writing = true;
-    int rc = env_open_patiently(store);
-    if (rc != 0)
-        return judge_mdb(o, rc, "open");
-    return opened_the_same(store, &same) ? open_tables(o, -1) : ATTEMPT_NEEDS_LOCK;
+    store->writing = writing;
+    bool opened = env_open_patiently(store) == 0 && opened_the_same(store, &same) && open_tables(&o, -1) == ATTEMPT_DONE;
+    if (!opened)
+        hone__env_close(store);
+    return opened;
 }
 
 hone_status hone__env_begin_writing(hone__store *store, hone_error *err) {
-    opening o = {.store = store, .locked = true};
-    (void)pthread_rwlock_wrlock(&store->gate);
     hone_status status = HONE_OK;
-    if (open_for_writing(&o) != ATTEMPT_DONE) {
-        hone__env_close(store);
-        status = hone__env_open(store, true, 0, err); /* that failed, or it is another file */
-    }
+    (void)pthread_rwlock_wrlock(&store->gate);
+    if (!open_same(store, true))
+        status = hone__env_open(store, true, 0, err);
+    if (status != HONE_OK)
+        (void)open_same(store, false); /* no descriptor is left, perhaps: reading goes on */
     (void)pthread_rwlock_unlock(&store->gate);
     return status;
 }
