@@ -1,5 +1,5 @@
 /* tuning_fixture.h: real tunings in tests, with the test program as their evaluator: `PROGRAM evaluate LOG MS` takes T microseconds for a config
- * of T, one for T = 64, and MS milliseconds for each measurement.  A test's main begins with TUNING_MAIN. */
+ * of T, one for T = 64, and MS milliseconds for each measurement; with "fail" for MS nothing compiles.  A test's main begins with TUNING_MAIN. */
 #ifndef TUNING_FIXTURE_H
 #define TUNING_FIXTURE_H
 
@@ -31,6 +31,8 @@ static int evaluate(const char *log, const char *slow_ms) {
                 return 1;
             (void)close(fd);
             printf("{\"id\":%d,\"ok\":true}\n", id);
+        } else if (strcmp(op, "compile") == 0 && strcmp(slow_ms, "fail") == 0) {
+            printf("{\"id\":%d,\"ok\":false,\"error\":{\"stage\":\"compile\",\"code\":\"compile_error\",\"message\":\"no such thing\"}}\n", id);
         } else if (strcmp(op, "compile") == 0 && handles < 4096) {
             time_of[handles] = 1000 * (1 + abs(cJSON_GetObjectItem(cJSON_GetObjectItem(request, "config"), "T")->valueint - 64));
             printf("{\"id\":%d,\"ok\":true,\"handle\":%d}\n", id, handles++);
@@ -65,6 +67,8 @@ __attribute__((unused)) static int tunings(const subject *s, int64_t m) {
 __attribute__((unused)) static hone_tune_options tune_options(const subject *s, char command[1200], int slow_ms) {
     hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
     (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", program, s->f->dir, slow_ms);
+    if (slow_ms < 0) /* nothing compiles */
+        (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' fail", program, s->f->dir);
     options.evaluator = command;
     options.search = "random";
     options.trials_max = 4;

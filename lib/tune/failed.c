@@ -6,20 +6,23 @@
 
 enum { HOPELESS_S = 3600, HOPELESS_MOST_S = 7 * 86400, FAULT_S = 60, FAULT_MOST_S = 1800 };
 
+/* How long it is believed, from its beginning.  What no Hone has written is believed for as long as the longest. */
 static int64_t believed_s(const hone__failure *failure) {
-    return failure->expires_unix_s - failure->created_unix_s;
+    bool sane = failure->created_unix_s >= 0 && failure->expires_unix_s >= failure->created_unix_s;
+    int64_t wait_s = sane ? failure->expires_unix_s - failure->created_unix_s : 0;
+    return wait_s > HOPELESS_MOST_S ? HOPELESS_MOST_S : wait_s;
 }
 
 hone_status hone__tuning_refuse_failure(const hone__tuning *tuning, hone_error *err) {
     hone__failure failure;
     if (tuning->options.force || hone__cache_get_failure(tuning->cache, &tuning->key, &failure, NULL) != HONE_OK)
         return HONE_OK;
-    int64_t now = hone__clock_unix_s();
+    int64_t ago_s = failure.created_unix_s < 0 ? INT64_MAX : hone__clock_unix_s() - failure.created_unix_s, left_s = believed_s(&failure) - ago_s;
+    bool counts = left_s > 0 && (believed_s(&failure) >= HOPELESS_S || tuning->reason != HONE_TUNE_ASKED);
     hone_status status = HONE_OK;
-    if (believed_s(&failure) >= HOPELESS_S || tuning->reason != HONE_TUNE_ASKED)
-        status = hone__fail(err, HONE_E_NOVALID, "tune", "this key could not be tuned %lld minutes ago (%.300s); asked for again in %lld minutes, or at once "
-                            "with --force (hone_tune_options.force)", (long long)(now - failure.created_unix_s) / 60, failure.reason,
-                            (long long)(failure.expires_unix_s - now + 59) / 60);
+    if (counts)
+        status = hone__fail(err, HONE_E_NOVALID, "tune", "this key could not be tuned %lld minutes ago (%.300s); it is left alone for %lld more; --force "
+                            "(hone_tune_options.force) tries at once", (long long)ago_s / 60, failure.reason, (long long)(left_s + 59) / 60);
     hone__failure_clear(&failure);
     return status;
 }
@@ -29,8 +32,8 @@ static int64_t how_long(const hone__tuning *tuning, int64_t first_s, int64_t mos
     hone__failure last;
     int64_t wait_s = first_s;
     if (hone__cache_past_failure(tuning->cache, &tuning->key, &last, NULL) == HONE_OK) {
-        int64_t past_s = hone__clock_unix_s() - last.expires_unix_s;
-        if (past_s >= -most_s && past_s <= most_s && believed_s(&last) >= first_s)
+        int64_t ended_s = last.created_unix_s + believed_s(&last), now = hone__clock_unix_s();
+        if (believed_s(&last) >= first_s && ended_s >= now - most_s)
             wait_s = 2 * believed_s(&last);
         hone__failure_clear(&last);
     }
