@@ -650,7 +650,10 @@ typedef struct hone_tune_options {
 #define HONE_TUNE_OPTIONS_INIT /* every member, so that C and C++ take it without a warning */                \
     {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL}
 
-/** Make sure that the cache or one of its packs has an exact answer, tuning when none has one; the result as JSON (spec/json.md, "tune").
+/** Make sure that the cache or one of its packs has an exact answer of the effort that trials_max stands for (below 100 quick, from 500 thorough), tuning
+ *  when none has one; the result as JSON (spec/json.md, "tune").  An answer of less effort is where the tuning begins: its config is measured with the
+ *  others, and what comes out takes its place, so that an effort is spent once.  A key that could not be tuned is refused (HONE_E_NOVALID, with the
+ *  reason) for an hour, after the next failure for two, and so on up to a week; `force` tries at once.
  *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
@@ -685,7 +688,8 @@ typedef struct hone_tuner_state {
 /** Tune in the background: one thread, all signals blocked in it, takes one problem after the other from a bounded queue.  hone_site_lookup puts in, once
  *  each, what has no exact answer; what has one of less effort than `tune` stands for (hone_tune_options.trials_max); and with HONE_RECHECK_TUNE
  *  what was measured under another driver or toolkit.  It goes on with the answer that it has, and a later one finds the result.  Only one of all
- *  processes tunes a key; what could not be tuned is remembered for an hour.  Threads: MAY be called while others look up; not beside
+ *  processes tunes a key; a key without a config that runs is left alone by all of them
+ *  for an hour, then two, up to a week; after another failure (evaluator, model) for a minute, then two, up to half an hour.  Threads: MAY be called while others look up; not beside
  *  another start or stop.  Errors: HONE_E_EXISTS (one runs), HONE_E_PERM (read-only cache), HONE_E_ARG, HONE_E_NOMEM, those of hone_cache_open. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
 /** Stop the tuner and wait at most `wait_ms` for it; what waits in the queue is dropped, what is measured is kept in the journal.  HONE_OK also when

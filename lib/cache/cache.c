@@ -307,11 +307,15 @@ static hone_status decode_failure(void *out, const void *bytes, size_t count, ho
     return hone__failure_decode(out, bytes, count, slot);
 }
 
-hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
+hone_status hone__cache_past_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
     memset(out, 0, sizeof *out);
     uint8_t bytes[HONE_FAILURE_SLOT_BYTES];
     record_call call = {.table = HONE_TABLE_STAT, .slot = hone__failure_slot(key, bytes), .decode = decode_failure, .out = out, .what = "failure"};
-    HONE_TRY(hone__store_read(cache, get_record_fn, &call, err));
+    return hone__store_read(cache, get_record_fn, &call, err);
+}
+
+hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
+    HONE_TRY(hone__cache_past_failure(cache, key, out, err));
     int64_t now = hone__clock_unix_s();
     if (out->expires_unix_s > now && out->created_unix_s <= now + 2) /* one from the future: the clock was set back since */
         return HONE_OK;

@@ -16,6 +16,8 @@ hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone_
 /* Store; the better evidence stays (hone__entry_compare) unless `replace`.  Also removes a failure of the key.  HONE_E_VERSION: an entry
  * of a newer Hone is there, and is kept. */
 hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err);
+/* The same for what is known to be better than `superseded`, whatever the figures say: if that is still what is there, it is replaced. */
+hone_status hone__cache_put_over(hone_cache *cache, const hone__entry *entry, const hone__entry *superseded, hone_error *err);
 /* What became of an entry that was put. */
 typedef enum hone__join {
     HONE_JOIN_ADDED,    /* there was none, or a damaged one */
@@ -57,6 +59,8 @@ hone_status hone__cache_get_kernel(const hone_cache *cache, const uint8_t id[16]
 hone_status hone__cache_put_failure(hone_cache *cache, const hone__key *key, const hone__failure *failure, hone_error *err);
 /* HONE_E_NOTFOUND when there is none or it has expired. */
 hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err);
+/* One that has expired, too. */
+hone_status hone__cache_past_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err);
 
 /* Claim the key for tuning.  HONE_OK: ours.  HONE_E_BUSY: another live process has it (message names host and pid).  A claim holds
  * owner pid and start time, boot id, PID namespace and expiry; a dead owner's claim falls. */

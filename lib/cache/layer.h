@@ -20,6 +20,10 @@ const hone__pack *hone__layer_pack(const hone_cache *cache, uint32_t layer);
 hone_status hone__layer_get(const hone_cache *cache, uint32_t layer, const hone__key *key, hone__entry *out, hone_error *err);
 /* Of all layers, the best evidence; HONE_E_NOTFOUND when none has the key, or what the last failing layer said. */
 hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
+/* Of all layers the best evidence that serves exactly this question, of at least this effort, and with `current` measured under the software that the
+ * device has now; the config that it gives is its best.  False: there is none. */
+bool hone__exact_enough(const hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                        hone__effort effort, bool current, hone__entry *out);
 /* The entry that a look-up's answer came from, taken out of the answer, with the config that it gave as its best; false: it came from none. */
 bool hone__answer_take_entry(hone_answer *answer, hone__entry *out);
 /* As hone__cache_of_kernel, of one layer. */

@@ -84,7 +84,7 @@ typedef struct hone__want {
     hone_kernel *kernel;               /* shared */
     hone_device *device;
     hone_problem problem;
-    bool force;                        /* measure again although there is an exact entry */
+    bool recheck;                      /* there is an exact entry, measured under other software */
 } hone__want;
 
 typedef struct hone__wanted {
@@ -107,7 +107,7 @@ hone_status hone__wanted_new(hone__wanted **out, uint32_t capacity, hone_error *
 /* Give up one of the two holds; the last one frees. */
 void hone__wanted_leave(hone__wanted *wanted);
 /* Put a problem in; false when the queue is full or closing.  Never waits but for the mutex. */
-bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool force);
+bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool recheck);
 /* For the worker: wait for the next one; false when the queue is closing.  hone__want_clear frees what was taken. */
 bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out);
 void hone__wanted_finished(hone__wanted *wanted, bool success);

@@ -52,14 +52,14 @@ void hone__wanted_leave(hone__wanted *wanted) {
     hone__free(wanted);
 }
 
-bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool force) {
+bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool recheck) {
     (void)pthread_mutex_lock(&wanted->mutex);
     bool room = wanted->count < wanted->capacity && !wanted->closing;
     if (room) {
         wanted->ring[(wanted->first + wanted->count) % wanted->capacity] = (hone__want){.kernel = hone__kernel_share(site->kernel),
                                                                                         .device = hone__device_share(site->device),
                                                                                         .problem = *problem,
-                                                                                        .force = force};
+                                                                                        .recheck = recheck};
         wanted->count++;
         (void)pthread_cond_broadcast(&wanted->change);
     } else {

@@ -50,6 +50,7 @@ static hone_status prepare(hone__tuning *tuning, const hone_problem *problem, ho
     HONE_TRY(hone__bound_new(&tuning->bound, tuning->kernel->space, tuning->sizes, err));
     HONE_TRY(hone__tuning_llm(tuning, err));
     HONE_TRY(hone__tuning_device(tuning, err));
+    hone__tuning_recall(tuning, problem);
     hone__tuning_neighbours(tuning);
     return HONE_OK;
 }

@@ -81,7 +81,7 @@ static hone_status tune_now(waiting *wait, const hone_tune_options *given, const
         double left_s = (double)left_ms(wait) / 1e3;
         if (wait->deadline_ns > 0 && (options.time_max_s <= 0 || options.time_max_s > left_s))
             options.time_max_s = left_s;
-        status = hone_tune(&json, own, wait->site->kernel, wait->site->device, wait->problem, &options, err);
+        status = hone__tune(&json, own, wait->site->kernel, wait->site->device, wait->problem, &options, HONE_TUNE_LAUNCH, err);
         hone_free(json);
         if (status == HONE_E_BUSY && wait_for(wait, CLAIM_MS, config, match))
             status = HONE_OK;

@@ -70,8 +70,8 @@ int hone__tuning_start_tick(void *user) {
 /* ---- finalists ---- */
 
 typedef struct final_set {
-    uint32_t trial[FINALISTS + 1];       /* indices in tuning->trial, best first, the default last if it is not among them */
-    hone__finalist finalist[FINALISTS + 1];
+    uint32_t trial[FINALISTS + 2];       /* indices in tuning->trial, best first, last what is known and the default, if they are not among them */
+    hone__finalist finalist[FINALISTS + 2];
     uint32_t count;
 } final_set;
 
@@ -79,14 +79,24 @@ static bool usable(const hone__measurement *result) {
     return result->outcome == HONE_OUTCOME_OK && result->accuracy != HONE_ACCURACY_FAILED && result->median_ns > 0;
 }
 
+static void add_finalist(final_set *set, uint32_t trial) {
+    bool has = trial == UINT32_MAX;
+    for (uint32_t i = 0; i < set->count; i++)
+        has = has || set->trial[i] == trial;
+    if (!has)
+        set->trial[set->count++] = trial;
+}
+
 static void pick(const hone__tuning *tuning, final_set *set) {
     set->count = 0;
-    uint32_t default_trial = UINT32_MAX;
+    uint32_t default_trial = UINT32_MAX, incumbent_trial = UINT32_MAX;
     for (uint32_t i = 0; i < tuning->trials; i++) {
         if (!usable(&tuning->result[i]))
             continue;
         if (hone__config_equal(&tuning->trial[i].config, &tuning->kernel->space->base))
             default_trial = i;
+        if (hone__tuning_is_incumbent(tuning, i))
+            incumbent_trial = i;
         uint32_t at = set->count < FINALISTS ? set->count : FINALISTS;
         while (at > 0 && tuning->result[set->trial[at - 1]].median_ns > tuning->result[i].median_ns)
             at--;
@@ -101,11 +111,8 @@ static void pick(const hone__tuning *tuning, final_set *set) {
     /* Only those that could still be best: within five percent of the leader; and the runner-up, so that the leader is verified too. */
     while (set->count > 2 && tuning->result[set->trial[set->count - 1]].median_ns > 1.05 * tuning->result[set->trial[0]].median_ns)
         set->count--;
-    bool has_default = default_trial == UINT32_MAX;
-    for (uint32_t i = 0; i < set->count; i++)
-        has_default = has_default || set->trial[i] == default_trial;
-    if (!has_default)
-        set->trial[set->count++] = default_trial;
+    add_finalist(set, incumbent_trial);
+    add_finalist(set, default_trial);
 }
 
 static hone_status submit(hone__tuning *tuning, const hone__config *config, uint64_t ticket, hone_error *err) {
@@ -403,12 +410,7 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
     }
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
-    hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),
-                             .created_unix_s = hone__clock_unix_s(),
-                             .expires_unix_s = hone__clock_unix_s() + 3600};
-    if (failure.reason != NULL)
-        (void)hone__cache_put_failure(tuning->cache, &tuning->key, &failure, NULL);
-    hone__failure_clear(&failure);
+    hone__tuning_remember_hopeless(tuning, err->message);
     hone__session_save(tuning, true);
     return status;
 }
@@ -433,7 +435,7 @@ hone_status hone__tuning_finish(hone__tuning *tuning, hone__entry *entry, hone_e
     for (int i = 0; i < RESULT_TRIES && status == HONE_E_BUSY; i++) {
         status = put_kernel(tuning, &failure);
         if (status == HONE_OK)
-            status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+            status = hone__tuning_store(tuning, entry, &failure);
     }
     if (status != HONE_OK) {
         (void)snprintf(tuning->warning, sizeof tuning->warning, "the result is not remembered: %.200s", failure.message);

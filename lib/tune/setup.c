@@ -330,6 +330,7 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__bench_close(tuning->bench);
     if (tuning->claimed)
         hone__claim_drop(tuning->cache, &tuning->key);
+    hone__entry_clear(&tuning->stored);
     hone__bound_free(tuning->bound);
     hone_device_free(tuning->device);
     hone_device_free(tuning->own_device);

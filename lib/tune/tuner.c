@@ -73,10 +73,11 @@ static void tune_one(worker *self, const hone__want *want) {
     hone_tune_options options = self->tune;
     hone_error err = {0};
     char *json = NULL;
-    options.force = want->force;
+    options.force = 0;
     options.progress = tick;
     options.user = self;
-    hone_status status = hone_tune(&json, self->cache, want->kernel, want->device, &want->problem, &options, &err);
+    hone_status status = hone__tune(&json, self->cache, want->kernel, want->device, &want->problem, &options,
+                                    want->recheck ? HONE_TUNE_RECHECK : HONE_TUNE_LAUNCH, &err);
     hone_free(json);
     if (status != HONE_OK && status != HONE_E_CANCELLED)
         hone__log(status == HONE_E_BUSY ? HONE_LOG_DEBUG : HONE_LOG_WARN, "tuner", "%s: %s", hone_kernel_name(want->kernel), err.message);

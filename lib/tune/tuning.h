@@ -12,6 +12,13 @@ typedef struct hone__known {
     uint32_t order;                    /* in the journal */
 } hone__known;
 
+/* Who wants a key tuned. */
+typedef enum hone__tune_reason {
+    HONE_TUNE_ASKED,                   /* somebody called hone_tune */
+    HONE_TUNE_LAUNCH,                  /* a launch found nothing good enough */
+    HONE_TUNE_RECHECK                  /* a launch found what was measured under other software */
+} hone__tune_reason;
+
 typedef struct hone__tuning {
     hone_cache *cache;                 /* for writing; NULL when only a prompt is wanted */
     const hone_cache *reader;          /* for reading; may be NULL then too */
@@ -28,6 +35,11 @@ typedef struct hone__tuning {
     hone__bench *bench;
     hone__llm *llm;
     hone__strategy *strategy;
+    hone__tune_reason reason;
+    hone__entry stored;                /* what the cache's own file has for this key: not good enough, and superseded by what is found */
+    bool has_stored;
+    hone__config incumbent;            /* the best of what is known for this key: measured first, and a finalist */
+    bool has_incumbent;
     hone__neighbour *neighbour;
     uint32_t neighbour_count;
     hone__evidence *evidence;          /* trials of the nearest neighbours, from the journal */
@@ -64,6 +76,31 @@ typedef struct hone__tuning {
     const char *phase;
     bool late;                         /* given up before anything was measured, because the time was over */
 } hone__tuning;
+
+/* ---- tune.c ---- */
+hone_status hone__tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                       const hone_tune_options *options, hone__tune_reason reason, hone_error *err);
+
+/* ---- known.c ---- */
+/* Is there an exact answer of enough effort, in the cache's file or in a pack under it?  A thorough result serves a quick request, never the
+ * reverse.  *match: what a look-up finds. */
+bool hone__tuning_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry);
+/* The same after the claim was taken: between our look and our claim another process may have finished, and a key is tuned once. */
+bool hone__tuning_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry);
+/* What is known of the key and not good enough: the tuning starts from it. */
+void hone__tuning_recall(hone__tuning *tuning, const hone_problem *problem);
+bool hone__tuning_is_incumbent(const hone__tuning *tuning, uint32_t trial);
+/* Store the result: over what it started from, if that was measured beside it. */
+hone_status hone__tuning_store(hone__tuning *tuning, const hone__entry *entry, hone_error *err);
+
+/* ---- failed.c ---- */
+/* A key that could not be tuned is left alone for a while. */
+hone_status hone__tuning_refuse_failure(const hone__tuning *tuning, hone_error *err);
+/* None of its configs ran: for an hour, and twice as long each time again, up to a week. */
+void hone__tuning_remember_hopeless(hone__tuning *tuning, const char *reason);
+/* Something else ended a tuning that a launch had asked for: not at once again, but for one minute, two, four, up to half an hour.  Who calls
+ * hone_tune is not kept waiting by this. */
+void hone__tuning_remember_fault(hone__tuning *tuning, hone_status status, const char *reason);
 
 /* ---- tuner.c ---- */
 /* A handle of the caller's own on the same file: its claims are told apart from those of others in this process. */

@@ -1,73 +1,7 @@
-/* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping.  The tunings are real ones, with this
- * program as their evaluator: `test_tuner_thread evaluate LOG` takes T microseconds for a config of T, and LOG milliseconds longer to prepare than it is told. */
-#include "clock.h"
-#include "site_fixture.h"
+/* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping. */
+#include "tuning_fixture.h"
 
-#include <cJSON.h>
 #include <pthread.h>
-
-static char program[512];
-
-/* ---- the evaluator ---- */
-
-/* One line in LOG for each tuning: the sizes of its problem. */
-static int evaluate(const char *log, const char *slow_ms) {
-    static char line[1 << 18];
-    int time_of[4096], handles = 0;
-    while (fgets(line, sizeof line, stdin) != NULL) {
-        cJSON *request = cJSON_Parse(line);
-        const char *op = cJSON_GetStringValue(cJSON_GetObjectItem(request, "op"));
-        int id = cJSON_GetObjectItem(request, "id")->valueint;
-        bool last = strcmp(op, "bye") == 0;
-        if (strcmp(op, "hello") == 0) {
-            printf("{\"id\":%d,\"ok\":true,\"protocol\":1,\"device\":{\"kind\":\"cpu\",\"name\":\"test\",\"identity\":{\"arch\":\"x86_64\",\"cores\":8},"
-                   "\"description\":{\"driver\":\"550.1\"}}}\n", id);
-        } else if (strcmp(op, "prepare") == 0) {
-            int m = cJSON_GetObjectItem(cJSON_GetObjectItem(request, "sizes"), "M")->valueint;
-            int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), length = snprintf(line, sizeof line, "%d\n", m);
-            if (fd < 0 || write(fd, line, (size_t)length) != length)
-                return 1;
-            (void)close(fd);
-            printf("{\"id\":%d,\"ok\":true}\n", id);
-        } else if (strcmp(op, "compile") == 0 && handles < 4096) {
-            time_of[handles] = 1000 * (1 + abs(cJSON_GetObjectItem(cJSON_GetObjectItem(request, "config"), "T")->valueint - 64));
-            printf("{\"id\":%d,\"ok\":true,\"handle\":%d}\n", id, handles++);
-        } else if (strcmp(op, "measure") == 0) {
-            int t = time_of[cJSON_GetObjectItem(request, "handle")->valueint];
-            hone__sleep_ms((uint32_t)strtoul(slow_ms, NULL, 10));
-            printf("{\"id\":%d,\"ok\":true,\"samples_ns\":[%d,%d,%d,%d,%d],\"accuracy\":\"passed\"}\n", id, t, t + 1, t, t + 1, t);
-        } else {
-            printf("{\"id\":%d,\"ok\":true}\n", id);
-        }
-        (void)fflush(stdout);
-        cJSON_Delete(request);
-        if (last)
-            break;
-    }
-    return 0;
-}
-
-/* How often a problem was tuned: lines of the log that are `m`, or all. */
-static int tunings(const subject *s, int64_t m) {
-    char path[400], line[64];
-    int count = 0;
-    (void)snprintf(path, sizeof path, "%s/tunings", s->f->dir);
-    FILE *log = fopen(path, "re");
-    while (log != NULL && fgets(line, sizeof line, log) != NULL)
-        count += m == 0 || strtoll(line, NULL, 10) == m;
-    if (log != NULL)
-        (void)fclose(log);
-    return count;
-}
-
-static hone_tune_options tune_options(const subject *s, char command[1200], int slow_ms) {
-    hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
-    (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", program, s->f->dir, slow_ms);
-    options.evaluator = command;
-    options.search = "random";
-    options.trials_max = 4;
-    return options;
-}
 
 static void start(const subject *s, int slow_ms, uint32_t queue_max) {
     char command[1200];
@@ -311,11 +245,7 @@ static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, subject_setup, subject_teardown)
 
 int main(int argc, char **argv) {
-    if (argc == 4 && strcmp(argv[1], "evaluate") == 0)
-        return evaluate(argv[2], argv[3]);
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length < 0)
-        return 1;
+    TUNING_MAIN(argc, argv)
     const struct CMUnitTest tests[] = {
         TEST(test_tuner_thread__tunes_what_look_ups_miss),
         TEST(test_tuner_thread__leaves_alone_what_is_good_or_not_to_be_tuned),
