@@ -25,7 +25,10 @@ hone_status hone__exchange_options(hone_exchange_options *out, const hone_exchan
     memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
     if (out->policy > HONE_MERGE_THEIRS)
         return hone__fail(err, HONE_E_ARG, "exchange", "%u is no policy of merge", out->policy);
-    return hone__filter_check(out->filter, err);
+    HONE_TRY(hone__filter_check(out->filter, err));
+    if (out->filter != NULL && hone__filter_is_empty(out->filter))
+        out->filter = NULL; /* to ask it, entries would have to be decoded */
+    return HONE_OK;
 }
 
 /* ---- sources by path ---- */
