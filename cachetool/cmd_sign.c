@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char *with_ending(const char *name, const char *ending) {
     size_t bytes = strlen(name) + strlen(ending) + 1;
@@ -52,6 +53,11 @@ int cmd_sign(const invocation *in) {
     const settings *set = &in->settings;
     if (set->secret_key == NULL)
         return usage_error(in, "say with --key which secret key signs; `hone keygen` makes one");
+    if (!hone_is_pack(in->operand[0]) && access(in->operand[0], R_OK) == 0) { /* what cannot be read is told by what follows */
+        err.code = HONE_E_CORRUPT;
+        (void)snprintf(err.message, sizeof err.message, "%.400s is not a pack, and is not signed", in->operand[0]);
+        return report_file(in, HONE_E_CORRUPT, &err);
+    }
     char *signature = set->signature != NULL ? with_ending(set->signature, "") : with_ending(in->operand[0], ".sig");
     hone_status status = signature == NULL ? HONE_E_NOMEM : hone_sign(in->operand[0], set->secret_key, signature, set->force, &err);
     int code = status == HONE_OK ? EXIT_CODE_OK : report_file(in, status, &err);

@@ -172,6 +172,9 @@ class SignTest(CommandTest):
         trust = self.name + ".pub"
         done = self.expect(3, "verify", self.pack, "--trust", trust)
         self.assertIn("not signed", done.stdout + done.stderr)
+        empty = self.write("empty", "")
+        self.assertIn("is not a pack", self.expect(3, "sign", empty, "--key", self.name + ".key").stderr)
+        self.assertFalse(os.path.exists(empty + ".sig"))
         self.expect(2, "sign", self.pack)
         self.expect(0, "sign", self.pack, "--key", self.name + ".key")
         self.expect(4, "sign", self.pack, "--key", self.name + ".key")
