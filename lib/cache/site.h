@@ -97,6 +97,8 @@ typedef struct hone__wanted {
     atomic_bool closing;
     bool worker_gone, busy;
     pthread_t worker;
+    hone__pack *layer[HONE_LAYERS_MAX];/* added to the cache since the worker last looked */
+    uint32_t layer_count;
     uint64_t done, failed, dropped;
     uint32_t stop_wait_ms;
 } hone__wanted;
@@ -108,6 +110,10 @@ void hone__wanted_leave(hone__wanted *wanted);
 bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool recheck);
 /* For the worker: wait for the next one; false when the queue is closing.  hone__want_clear frees what was taken. */
 bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out);
+/* A pack has been added to the cache. */
+hone_status hone__wanted_layer(hone__wanted *wanted, hone__pack *pack, hone_error *err);
+/* For the worker: put those packs under its own handle. */
+void hone__wanted_take_layers(hone__wanted *wanted, hone_cache *own);
 void hone__wanted_finished(hone__wanted *wanted, bool success);
 /* The worker's last act. */
 void hone__wanted_gone(hone__wanted *wanted);

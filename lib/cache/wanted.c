@@ -46,6 +46,8 @@ void hone__wanted_leave(hone__wanted *wanted) {
         return;
     for (uint32_t i = 0; i < wanted->count; i++)
         hone__want_clear(&wanted->ring[(wanted->first + i) % wanted->capacity]);
+    for (uint32_t i = 0; i < wanted->layer_count; i++)
+        hone__pack_close(wanted->layer[i]);
     (void)pthread_mutex_destroy(&wanted->mutex);
     (void)pthread_cond_destroy(&wanted->change);
     hone__free(wanted->ring);
@@ -93,6 +95,28 @@ bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out) {
     }
     (void)pthread_mutex_unlock(&wanted->mutex);
     return taken;
+}
+
+hone_status hone__wanted_layer(hone__wanted *wanted, hone__pack *pack, hone_error *err) {
+    hone__pack *held;
+    HONE_TRY(hone__pack_hold(&held, pack, true, err));
+    (void)pthread_mutex_lock(&wanted->mutex);
+    bool room = wanted->layer_count < HONE_LAYERS_MAX;
+    if (room)
+        wanted->layer[wanted->layer_count++] = held;
+    (void)pthread_mutex_unlock(&wanted->mutex);
+    if (!room)
+        hone__pack_close(held);
+    return HONE_OK;
+}
+
+void hone__wanted_take_layers(hone__wanted *wanted, hone_cache *own) {
+    (void)pthread_mutex_lock(&wanted->mutex);
+    (void)hone__layers_lend(own, wanted->layer, wanted->layer_count, false, NULL);
+    for (uint32_t i = 0; i < wanted->layer_count; i++)
+        hone__pack_close(wanted->layer[i]);
+    wanted->layer_count = 0;
+    (void)pthread_mutex_unlock(&wanted->mutex);
 }
 
 void hone__wanted_finished(hone__wanted *wanted, bool success) {

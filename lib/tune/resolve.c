@@ -74,7 +74,7 @@ static hone_status tune_now(waiting *wait, const hone_tune_options *given, const
     options.user = wait;
     if (look(wait, config, match))
         return HONE_OK;
-    HONE_TRY(hone__tuning_own_handle(&own, wait->site->cache, err));
+    HONE_TRY(hone__tuning_own_handle(&own, wait->site->cache, false, err));
     hone_status status = HONE_E_BUSY;
     while (status == HONE_E_BUSY && left_ms(wait) > 0) {
         char *json = NULL;

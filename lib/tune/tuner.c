@@ -95,6 +95,7 @@ static void *work(void *user) {
     hone__wanted *wanted = self->wanted;
     hone__want want;
     while (hone__wanted_pop(wanted, self->retry_s, &want)) {
+        hone__wanted_take_layers(wanted, self->cache);
         tune_one(self, &want);
         hone__want_clear(&want);
     }
@@ -126,14 +127,20 @@ static hone_status read_options(hone_tuner_options *out, const hone_tuner_option
     return HONE_OK;
 }
 
-hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err) {
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, bool outlives, hone_error *err) {
     hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
     HONE_TRY(hone__cache_writable(cache, err));
     options.allow_network_fs = cache->store->allow_network_fs;
     options.map_bytes_max = cache->store->map_bytes_max;
     options.writer_wait_ms = cache->wait_ms;
     options.recheck = cache->recheck;
-    return hone_cache_open(out, hone_cache_path(cache), &options, err);
+    HONE_TRY(hone_cache_open(out, hone_cache_path(cache), &options, err));
+    hone_status status = hone__layers_lend(*out, cache->pack, cache->pack_count, outlives, err);
+    if (status != HONE_OK) {
+        hone_cache_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static hone_status make_worker(worker **out, const hone_cache *cache, const hone_tuner_options *options, hone_error *err) {
@@ -146,7 +153,7 @@ static hone_status make_worker(worker **out, const hone_cache *cache, const hone
         return status;
     }
     self->retry_s = options->retry_s;
-    status = hone__tuning_own_handle(&self->cache, cache, err);
+    status = hone__tuning_own_handle(&self->cache, cache, true, err);
     if (status != HONE_OK)
         free_worker(self);
     else

@@ -103,8 +103,9 @@ void hone__tuning_remember_hopeless(hone__tuning *tuning, const char *reason);
 void hone__tuning_remember_fault(hone__tuning *tuning, hone_status status, const char *reason);
 
 /* ---- tuner.c ---- */
-/* A handle of the caller's own on the same file: its claims are told apart from those of others in this process. */
-hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err);
+/* A handle of the caller's own on the same file and packs: its claims are told apart from those of others in this process.  `outlives`: it may be
+ * used after the other one is closed, when the bytes of packs in memory may be gone. */
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, bool outlives, hone_error *err);
 
 /* ---- setup.c ---- */
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);

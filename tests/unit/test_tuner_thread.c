@@ -1,4 +1,5 @@
 /* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping. */
+#include "file.h"
 #include "tuning_fixture.h"
 
 #include <pthread.h>
@@ -120,6 +121,51 @@ static void test_tuner_thread__queue_is_bounded(void **state) {
     assert_true(now.queued <= 2);
     assert_true(now.dropped >= 17);
     assert_int_equal(hone_tuner_wait(s->cache, 1, NULL), HONE_E_TIMEOUT);
+}
+
+/* A pack with entries for these problems, in memory; freed by the caller.  The cache is empty afterwards. */
+static void *pack_of(subject *s, const hone_problem *problem, int count, size_t *bytes) {
+    char path[400];
+    (void)snprintf(path, sizeof path, "%s/made.pack", s->f->dir);
+    for (int i = 0; i < count; i++)
+        site_put(s, s->cache, &problem[i], (kept){.n = 5, .time_ns = 1e9});
+    assert_int_equal(hone_export(NULL, s->cache, path, NULL, NULL), HONE_OK);
+    hone_cache_close(s->cache);
+    (void)unlink(s->f->path);
+    s->cache = open_cache(s->f->path);
+    s->site = site_open(s, s->cache, NULL);
+    char *text = NULL;
+    hone_error err = {0};
+    if (hone__file_read(path, 1 << 20, &text, bytes, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    return text;
+}
+
+/* What a pack answers, one of a file or one in memory, added before or after the tuner, is not tuned: not even when it was queued already. */
+static void test_tuner_thread__packs_answer(void **state) {
+    subject *s = *state;
+    size_t bytes = 0;
+    hone_problem slow = problem_of(s, 700000), known[2] = {problem_of(s, 1000), problem_of(s, 1037)};
+    void *pack = pack_of(s, known, 2, &bytes);
+    start(s, 50, 0);
+    (void)hone_site_lookup(s->site, &slow, NULL);
+    while (tunings(s, 700000) == 0)
+        hone__sleep_ms(2);
+    assert_int_equal(look_n(s->site, &known[0], HONE_MATCH_DEFAULT), 0); /* queued */
+    assert_int_equal(hone_cache_add_pack_memory(s->cache, "made", pack, bytes, NULL, NULL), HONE_OK);
+    assert_int_equal(look_n(s->site, &known[0], HONE_MATCH_EXACT), 5);
+    assert_int_equal(look_n(s->site, &known[1], HONE_MATCH_EXACT), 5);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000) + tunings(s, 1037), 0);
+    assert_int_equal(hone_tuner_stop(s->cache, 20000, NULL), HONE_OK);
+    start(s, 0, 0); /* and again, with the pack there from the beginning */
+    slow.size[AT_M] = 710000;
+    (void)hone_site_lookup(s->site, &slow, NULL);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 710000), 1);
+    hone_cache_close(s->cache);
+    s->cache = NULL;
+    hone__free(pack);
 }
 
 /* Closing stops a tuning at its next step; what was measured is kept. */
@@ -252,6 +298,7 @@ int main(int argc, char **argv) {
         TEST(test_tuner_thread__upgrades_a_quick_entry),
         TEST(test_tuner_thread__measures_again_under_another_driver),
         TEST(test_tuner_thread__queue_is_bounded),
+        TEST(test_tuner_thread__packs_answer),
         TEST(test_tuner_thread__closing_joins),
         TEST(test_tuner_thread__many_ask_one_tunes),
         TEST(test_tuner_thread__deadline_gives_the_fallback),
