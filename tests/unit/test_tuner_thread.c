@@ -269,6 +269,68 @@ static void test_tuner_thread__waits_for_the_background(void **state) {
     assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, NULL, NULL), HONE_E_ARG);
 }
 
+/* Who waits without a deadline for a key that cannot be tuned is told so. */
+static void test_tuner_thread__waiting_ends_with_a_failure(void **state) {
+    subject *s = *state;
+    hone_resolve_options options = HONE_RESOLVE_OPTIONS_INIT;
+    hone_site_options alone = HONE_SITE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    const hone_config *config = NULL;
+    hone_match match;
+    hone_error err = {0};
+    alone.never_tune = 1;
+    hone_site *never = site_open(s, s->cache, &alone);
+    start(s, -1, 0);
+    options.on_miss = HONE_MISS_TUNE_BACKGROUND;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, &match, &err), HONE_E_NOVALID);
+        assert_non_null(strstr(err.message, "no such thing"));
+        assert_int_equal(match, HONE_MATCH_DEFAULT);
+    }
+    assert_int_equal(hone_site_resolve(&config, never, &problem, &options, &match, &err), HONE_E_STATE);
+    assert_int_equal(tunings(s, 0), 1);
+}
+
+/* Another process tunes what this one wants, and dies over it: then it is tuned here. */
+static void test_tuner_thread__takes_over_from_the_dead(void **state) {
+    subject *s = *state;
+    hone_problem problem = problem_of(s, 1000);
+    hone__key key = hone__key_make(s->kernel, s->device, problem.size);
+    hone_cache *other = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    assert_int_equal(hone_cache_open(&other, s->f->path, &options, NULL), HONE_OK);
+    assert_int_equal(hone__claim_take(other, &key, 600, NULL), HONE_OK);
+    start(s, 0, 0);
+    (void)hone_site_lookup(s->site, &problem, NULL);
+    assert_int_equal(hone_tuner_wait(s->cache, 600, NULL), HONE_E_TIMEOUT); /* there is something to wait for */
+    assert_int_equal(tunings(s, 0), 0);
+    hone_cache_close(other); /* drops its claims, as death does */
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000), 1);
+    hone_match match;
+    (void)hone_site_lookup(s->site, &problem, &match);
+    assert_int_equal(match, HONE_MATCH_EXACT);
+}
+
+/* One that is held elsewhere does not keep the others waiting, not even in a queue that it fills. */
+static void test_tuner_thread__passes_what_others_hold(void **state) {
+    subject *s = *state;
+    hone_problem held = problem_of(s, 1000), other = problem_of(s, 500000);
+    hone__key key = hone__key_make(s->kernel, s->device, held.size);
+    hone_cache *holder = open_cache(s->f->path);
+    assert_int_equal(hone__claim_take(holder, &key, 600, NULL), HONE_OK);
+    start(s, 0, 1);
+    hone_match match = HONE_MATCH_NONE;
+    for (int i = 0; i < 20000 && match != HONE_MATCH_EXACT; i++) {
+        (void)hone_site_lookup(s->site, &held, NULL);
+        (void)hone_site_lookup(s->site, &other, &match);
+        hone__sleep_ms(1);
+    }
+    assert_int_equal(match, HONE_MATCH_EXACT);
+    assert_int_equal(tunings(s, 1000), 0);
+    hone_cache_close(holder);
+}
+
 static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
     subject *s = *state;
     hone_cache *reader = NULL;
@@ -303,6 +365,9 @@ int main(int argc, char **argv) {
         TEST(test_tuner_thread__many_ask_one_tunes),
         TEST(test_tuner_thread__deadline_gives_the_fallback),
         TEST(test_tuner_thread__waits_for_the_background),
+        TEST(test_tuner_thread__waiting_ends_with_a_failure),
+        TEST(test_tuner_thread__takes_over_from_the_dead),
+        TEST(test_tuner_thread__passes_what_others_hold),
         TEST(test_tuner_thread__needs_a_cache_it_may_write),
     };
     return cmocka_run_group_tests_name("tuner_thread", tests, NULL, NULL);
