@@ -628,7 +628,8 @@ typedef struct hone_tune_options {
  *  when none has one; the result as JSON (spec/json.md, "tune").  An answer of less effort is where the tuning begins: its config is measured with the
  *  others, and what comes out takes its place, so that an effort is spent once.  A key that could not be tuned is refused (HONE_E_NOVALID, with the
  *  reason) for an hour, after the next failure for two, and so on up to a week; `force` tries at once.
- *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.
+ *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.  `problem` NULL: the
+ *  kernel's default sizes.
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
  *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_SPEC (the reference does not compile or run), HONE_E_CONFIG, HONE_E_NOMODEL,
