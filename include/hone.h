@@ -654,7 +654,8 @@ typedef struct hone_tune_options {
  *  when none has one; the result as JSON (spec/json.md, "tune").  An answer of less effort is where the tuning begins: its config is measured with the
  *  others, and what comes out takes its place, so that an effort is spent once.  A key that could not be tuned is refused (HONE_E_NOVALID, with the
  *  reason) for an hour, after the next failure for two, and so on up to a week; `force` tries at once.
- *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.
+ *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.  `problem` NULL: the
+ *  kernel's default sizes.
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
  *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_SPEC (the reference does not compile or run), HONE_E_CONFIG, HONE_E_NOMODEL,
@@ -688,7 +689,7 @@ typedef struct hone_tuner_state {
 /** Tune in the background: one thread, all signals blocked in it, takes one problem after the other from a bounded queue.  hone_site_lookup puts in, once
  *  each, what has no exact answer; what has one of less effort than `tune` stands for (hone_tune_options.trials_max); and with HONE_RECHECK_TUNE
  *  what was measured under another driver or toolkit.  It goes on with the answer that it has, and a later one finds the result.  Only one of all
- *  processes tunes a key; a key without a config that runs is left alone by all of them
+ *  processes tunes a key; what another is at stays queued until its result is there, and is tuned here if it dies over it; a key without a config that runs is left alone by all of them
  *  for an hour, then two, up to a week; after another failure (evaluator, model) for a minute, then two, up to half an hour.  Threads: MAY be called while others look up; not beside
  *  another start or stop.  Errors: HONE_E_EXISTS (one runs), HONE_E_PERM (read-only cache), HONE_E_ARG, HONE_E_NOMEM, those of hone_cache_open. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
@@ -718,10 +719,10 @@ typedef struct hone_resolve_options {
 
 /** A look-up that may wait: for the first launch, for warming up, for programs that rather wait than launch with a default.  *config and *match (MAY be
  *  NULL) are the best known answer at the end, also when this fails (NULL: none is valid); they live as long as the site.
- *  Blocks until the answer is exact and of the wanted effort, or the deadline.  HONE_MISS_TUNE_NOW tunes on this thread and creates processes; of many
+ *  Blocks until the answer is exact and of the wanted effort, the tuner could not make it so, or the deadline.  HONE_MISS_TUNE_NOW tunes on this thread and creates processes; of many
  *  threads and processes that ask, one tunes, and the others see its result within milliseconds; if it dies, another takes over.  Its deadline is looked
  *  at between measurements: an evaluator that starts, prepares or compiles is waited for up to its own limits.
- *  Threads: any number.  Errors: HONE_E_TIMEOUT (the deadline), HONE_E_STATE (no tuner runs), HONE_E_PERM (read-only cache), HONE_E_ARG,
+ *  Threads: any number.  Errors: HONE_E_TIMEOUT (the deadline), HONE_E_STATE (no tuner runs, or it was stopped), HONE_E_NOVALID (could not be tuned), HONE_E_PERM (read-only cache), HONE_E_ARG,
  *  HONE_E_CONFIG (no valid config), and those of hone_tune. */
 HONE_API HONE_NODISCARD hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,
                                                       const hone_resolve_options *options, hone_match *match, hone_error *err);

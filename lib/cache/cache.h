@@ -63,9 +63,11 @@ hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *ke
 hone_status hone__cache_past_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err);
 
 /* Claim the key for tuning.  HONE_OK: ours.  HONE_E_BUSY: another live process has it (message names host and pid).  A claim holds
- * owner pid and start time, boot id, PID namespace and expiry; a dead owner's claim falls. */
+ * owner pid and start time, boot id, PID namespace and expiry; a dead owner's claim falls.  A clock that is set forth or back changes nothing. */
 hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err);
 hone_status hone__claim_renew(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err);
+/* Does another that lives have it?  *ours: we have it.  Only looks, and waits for nobody. */
+bool hone__claim_held(const hone_cache *cache, const hone__key *key, bool *ours);
 void hone__claim_drop(hone_cache *cache, const hone__key *key);
 
 /* Counters that survive restarts: "hit_exact", "hit_near_shape", "hit_near_device", "default", "miss_no_entry", "miss_corrupt", "miss_space", "tune_started",

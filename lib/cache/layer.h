@@ -11,6 +11,9 @@
  * verified is what is used. */
 hone_status hone__layer_open(hone__pack **out, const char *path, const hone_pack_options *options, hone_error *err);
 
+/* Put packs that are open under another cache under this one too.  With `own_bytes` it may outlive bytes that the program owns. */
+hone_status hone__layers_lend(hone_cache *to, hone__pack *const *pack, uint32_t count, bool own_bytes, hone_error *err);
+
 /* ---- what look-ups ask: layer 0 is the cache's file if it has one, then the packs in the order in which they were added ---- */
 uint32_t hone__layer_count(const hone_cache *cache);
 const char *hone__layer_name(const hone_cache *cache, uint32_t layer);

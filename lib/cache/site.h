@@ -85,6 +85,7 @@ typedef struct hone__want {
     hone_device *device;
     hone_problem problem;
     bool recheck;                      /* there is an exact entry, measured under other software */
+    uint64_t not_before_ns;            /* another process was at it: look again then; 0: at once */
 } hone__want;
 
 typedef struct hone__wanted {
@@ -94,23 +95,36 @@ typedef struct hone__wanted {
     pthread_mutex_t mutex;
     pthread_cond_t change;
     hone__want *ring;
-    uint32_t capacity, first, count;
+    uint32_t capacity, slots, first, count;
+    uint32_t deferred;                 /* of `count`; they do not take room from others */
     uint32_t holders;                  /* the cache and the worker */
-    atomic_bool closing;
+    uint64_t next_round_ns;            /* 0: not yet known */
+    atomic_bool closing, full;
     bool worker_gone, busy;
     pthread_t worker;
-    uint64_t done, failed, dropped;
+    hone__pack *layer[HONE_LAYERS_MAX];/* added to the cache since the worker last looked */
+    uint32_t layer_count;
+    uint64_t done, failed;
+    _Atomic uint64_t dropped;
     uint32_t stop_wait_ms;
 } hone__wanted;
 
 hone_status hone__wanted_new(hone__wanted **out, uint32_t capacity, hone_error *err);
 /* Give up one of the two holds; the last one frees. */
 void hone__wanted_leave(hone__wanted *wanted);
+/* Is there no room?  Counts that something would have been put in. */
+bool hone__wanted_is_full(hone__wanted *wanted);
 /* Put a problem in; false when the queue is full or closing.  Never waits but for the mutex. */
 bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool recheck);
 /* For the worker: wait for the next one; false when the queue is closing.  hone__want_clear frees what was taken. */
 bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out);
+/* A pack has been added to the cache. */
+hone_status hone__wanted_layer(hone__wanted *wanted, hone__pack *pack, hone_error *err);
+/* For the worker: put those packs under its own handle. */
+void hone__wanted_take_layers(hone__wanted *wanted, hone_cache *own);
 void hone__wanted_finished(hone__wanted *wanted, bool success);
+/* Another process is at it: put it back, to be looked at again after so long.  Takes the want over. */
+void hone__wanted_defer(hone__wanted *wanted, hone__want *want, uint32_t pause_ms);
 /* The worker's last act. */
 void hone__wanted_gone(hone__wanted *wanted);
 void hone__want_clear(hone__want *want);

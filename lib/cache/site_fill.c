@@ -375,13 +375,19 @@ void hone__site_want(hone_site *site, const hone_problem *problem, const hone__a
     int64_t size[HONE_SIZES_MAX];
     uintptr_t there;
     uint32_t generation;
-    if (wanted == NULL || site->pid != getpid() || !hone__site_sizes(site, problem, size))
+    if (wanted == NULL || !hone__site_sizes(site, problem, size))
         return;
     bool recheck = answer->changed && site->cache->recheck == HONE_RECHECK_TUNE;
     bool worth = answer->match != HONE_MATCH_EXACT || answer->effort < wanted->effort || recheck;
     uint16_t round = atomic_load(&wanted->round);
+    uint64_t hash = hone__memo_hash(size, site->count);
+    hone__memo_slot *slot = hone__memo_find(site, size, site->count, hash, &there, &generation);
+    if (slot == NULL || atomic_load(&slot->asked) == round || (worth && hone__wanted_is_full(wanted)))
+        return; /* launches come by here again and again while the queue is full: no lock, no system call */
+    if (site->pid != getpid())
+        return;
     (void)pthread_mutex_lock(&site->writer);
-    hone__memo_slot *slot = hone__memo_find(site, size, site->count, hone__memo_hash(size, site->count), &there, &generation);
+    slot = hone__memo_find(site, size, site->count, hash, &there, &generation);
     bool asked = slot == NULL || atomic_load(&slot->asked) == round;
     if (!asked && (!worth || hone__wanted_push(wanted, site, problem, recheck)))
         atomic_store(&slot->asked, round);

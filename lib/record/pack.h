@@ -28,7 +28,10 @@ hone_status hone__pack_open_memory(hone__pack **out, const char *name, const voi
 /* From hone__alloc; freed with the pack.  For bytes that were read and verified as a whole. */
 void hone__pack_own(hone__pack *pack, void *bytes);
 void hone__pack_set_signer(hone__pack *pack, const char signer[33]);
+/* Let go of it; who does so last closes it. */
 void hone__pack_close(hone__pack *pack);
+/* Another hold on an open pack.  With `own_bytes` one that does not need bytes that are the caller's: those are copied. */
+hone_status hone__pack_hold(hone__pack **out, hone__pack *pack, bool own_bytes, hone_error *err);
 /* Does the file begin as packs do?  False also when it cannot be read. */
 bool hone__pack_probe(const char *path);
 

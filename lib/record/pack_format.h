@@ -136,6 +136,7 @@ struct hone__strings {
 
 struct hone__pack {
     char *path;
+    atomic_int others;            /* who hold it besides the first */
     int fd;                       /* -1: in memory */
     uint8_t *whole;               /* the file read into memory, owned; NULL otherwise */
     hone__pack_info info;

@@ -6,22 +6,22 @@
 
 #include <string.h>
 
-bool hone__tuning_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
-    if (tuning->options.force || !hone__exact_enough(tuning->cache, tuning->kernel, tuning->caller_device, problem,
+bool hone__tuning_answered_meanwhile(const hone__tuning *tuning, hone_match *match, hone__entry *entry) {
+    if (tuning->options.force || !hone__exact_enough(tuning->cache, tuning->kernel, tuning->caller_device, &tuning->problem,
                                                      hone__effort_wanted(&tuning->options), tuning->reason == HONE_TUNE_RECHECK, entry))
         return false;
     *match = HONE_MATCH_EXACT;
     return true;
 }
 
-bool hone__tuning_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
+bool hone__tuning_answered(const hone__tuning *tuning, hone_match *match, hone__entry *entry) {
     hone_answer *answer = NULL;
     *match = HONE_MATCH_NONE;
-    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
+    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, &tuning->problem, NULL) != HONE_OK)
         return false;
     *match = hone_answer_match(answer);
     hone_answer_free(answer);
-    return *match == HONE_MATCH_EXACT && hone__tuning_answered_meanwhile(tuning, problem, match, entry);
+    return *match == HONE_MATCH_EXACT && hone__tuning_answered_meanwhile(tuning, match, entry);
 }
 
 static bool read_incumbent(hone__tuning *tuning, const hone__entry *entry) {
@@ -37,12 +37,12 @@ static bool read_incumbent(hone__tuning *tuning, const hone__entry *entry) {
     return good;
 }
 
-void hone__tuning_recall(hone__tuning *tuning, const hone_problem *problem) {
+void hone__tuning_recall(hone__tuning *tuning) {
     hone__entry best;
     if (tuning->options.force || tuning->reader == NULL)
         return; /* afresh */
     tuning->has_stored = hone__layer_pack(tuning->reader, 0) == NULL && hone__cache_get(tuning->reader, &tuning->key, &tuning->stored, NULL) == HONE_OK;
-    bool usable = hone__exact_enough(tuning->reader, tuning->kernel, tuning->caller_device, problem, HONE_EFFORT_NONE, false, &best);
+    bool usable = hone__exact_enough(tuning->reader, tuning->kernel, tuning->caller_device, &tuning->problem, HONE_EFFORT_NONE, false, &best);
     if (usable || tuning->has_stored)
         tuning->has_incumbent = read_incumbent(tuning, usable ? &best : &tuning->stored);
     if (usable)

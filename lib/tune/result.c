@@ -12,8 +12,6 @@
 enum {
     FINALISTS = 5,
     OVERDUE_S = 10,
-    CLAIM_LEASE_S = 120,
-    CLAIM_RENEW_S = 30,
     QUICK_TRIALS = 100,
     THOROUGH_TRIALS = 500,
     RESULT_TRIES = 40
@@ -32,11 +30,8 @@ bool hone__tuning_overdue(const hone__tuning *tuning) {
 
 bool hone__tuning_tick(hone__tuning *tuning, const char *event) {
     double elapsed = hone__tuning_elapsed(tuning);
-    if (tuning->claimed && elapsed > tuning->claim_renewed_s + CLAIM_RENEW_S) {
-        tuning->claim_renewed_s = elapsed;
-        (void)hone__claim_renew(tuning->cache, &tuning->key, CLAIM_LEASE_S, NULL);
-        hone__session_save(tuning, false);
-    }
+    if (!hone__tuning_keep_claim(tuning))
+        return true;
     if (tuning->options.progress == NULL)
         return false;
     hone__strategy_report report = {0};

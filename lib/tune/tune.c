@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, SLICE_MS = 100, CACHES_BEYOND = 8 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
@@ -228,7 +228,8 @@ static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err
         status = search(tuning, err);
     if (status == HONE_OK)
         return hone__tuning_finish(tuning, entry, err);
-    hone__session_save(tuning, false);
+    if (!tuning->lost) /* else the session is another's */
+        hone__session_save(tuning, false);
     if (status == HONE_E_CANCELLED)
         (void)hone__fail(err, status, "tune", "cancelled; %u trials are kept, the same command goes on from there", tuning->trials);
     return status;
@@ -269,30 +270,30 @@ hone_status hone__tune(char **json, hone_cache *cache, const hone_kernel *kernel
     if (status == HONE_OK)
         status = hone__tuning_options(&tuning->options, options, err);
     if (status == HONE_OK)
-        status = hone__tuning_sizes(kernel, problem, tuning->sizes, err);
+        status = hone__tuning_problem(tuning, problem, err);
     if (status == HONE_OK && device == NULL)
         status = hone__tuning_own_device(tuning, err);
     if (status != HONE_OK)
         goto out;
     tuning->key = hone__key_make(kernel, tuning->caller_device, tuning->sizes);
-    bool hit = hone__tuning_answered(tuning, problem, &before, &entry);
+    bool hit = hone__tuning_answered(tuning, &before, &entry);
     if (!hit) {
         status = hone__tuning_refuse_failure(tuning, err);
         if (status == HONE_OK)
             status = check_transcript(tuning, err);
         if (status == HONE_OK)
             status = hone__tuning_llm(tuning, err);
-        if (status == HONE_OK) {
-            status = hone__claim_take(cache, &tuning->key, CLAIM_LEASE_S, err);
-            tuning->claimed = status == HONE_OK;
-            if (status != HONE_E_BUSY)
-                status = HONE_OK; /* a cache that cannot hold a claim does not stop a tuning */
-        }
-        hit = status == HONE_OK && hone__tuning_answered_meanwhile(tuning, problem, &before, &entry);
+        if (status == HONE_OK)
+            status = hone__tuning_claim(tuning, err);
+        hit = status == HONE_OK && hone__tuning_answered_meanwhile(tuning, &before, &entry);
         if (status == HONE_OK && !hit) {
             hone__cache_count(cache, "tune_started", 1);
-            hone__tuning_recall(tuning, problem);
+            hone__tuning_recall(tuning);
             status = run(tuning, &entry, err);
+            if (tuning->lost && status == HONE_E_CANCELLED) {
+                hit = hone__tuning_answered_meanwhile(tuning, &before, &entry);
+                status = hit ? HONE_OK : hone__fail(err, HONE_E_BUSY, "tune", "another process has taken the key over while this one was stopped");
+            }
             hone__cache_count(cache, status == HONE_OK ? "tune_done" : "tune_failed", 1);
             hone__tuning_remember_fault(tuning, status, err->message);
         }

@@ -28,6 +28,7 @@ typedef struct hone__tuning {
     hone_tune_options options;         /* defaults filled in */
     const char *strategy_name;         /* "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *search_name;           /* as asked: "auto", ... */
+    hone_problem problem;
     int64_t sizes[HONE_SIZES_MAX];
     hone__key key;
     hone_device *device;               /* with peaks */
@@ -52,7 +53,7 @@ typedef struct hone__tuning {
     uint32_t session_number;
     hone__session session;
     bool session_open;
-    bool claimed;
+    bool claimed, lost;                /* the claim; another has it now, because this process was stopped beyond its lease */
     hone__known *known;                /* sorted by config */
     uint32_t known_count;
     hone__exchange *exchange;          /* of the session that is resumed, by index */
@@ -61,7 +62,7 @@ typedef struct hone__tuning {
 
     uint64_t started_ns;
     double earlier_s;                  /* spent by earlier processes on this session */
-    double claim_renewed_s;
+    uint64_t claim_looked_ns, claim_renewed_ns;
     hone__proposal *trial;             /* told so far, in order, with results */
     hone__measurement *result;
     uint64_t *ticket;                  /* what the evaluator's client knows each trial by; finalists get another one if they run again */
@@ -81,14 +82,20 @@ typedef struct hone__tuning {
 hone_status hone__tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
                        const hone_tune_options *options, hone__tune_reason reason, hone_error *err);
 
+/* ---- claimed.c ---- */
+/* Claim the key.  HONE_E_BUSY: another process tunes it.  A cache that cannot hold a claim does not stop a tuning. */
+hone_status hone__tuning_claim(hone__tuning *tuning, hone_error *err);
+/* Keep the claim alive; false: it is lost, and another process tunes or has tuned the key. */
+bool hone__tuning_keep_claim(hone__tuning *tuning);
+
 /* ---- known.c ---- */
 /* Is there an exact answer of enough effort, in the cache's file or in a pack under it?  A thorough result serves a quick request, never the
  * reverse.  *match: what a look-up finds. */
-bool hone__tuning_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry);
+bool hone__tuning_answered(const hone__tuning *tuning, hone_match *match, hone__entry *entry);
 /* The same after the claim was taken: between our look and our claim another process may have finished, and a key is tuned once. */
-bool hone__tuning_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry);
+bool hone__tuning_answered_meanwhile(const hone__tuning *tuning, hone_match *match, hone__entry *entry);
 /* What is known of the key and not good enough: the tuning starts from it. */
-void hone__tuning_recall(hone__tuning *tuning, const hone_problem *problem);
+void hone__tuning_recall(hone__tuning *tuning);
 bool hone__tuning_is_incumbent(const hone__tuning *tuning, uint32_t trial);
 /* Store the result: over what it started from, if that was measured beside it. */
 hone_status hone__tuning_store(hone__tuning *tuning, const hone__entry *entry, hone_error *err);
@@ -103,12 +110,14 @@ void hone__tuning_remember_hopeless(hone__tuning *tuning, const char *reason);
 void hone__tuning_remember_fault(hone__tuning *tuning, hone_status status, const char *reason);
 
 /* ---- tuner.c ---- */
-/* A handle of the caller's own on the same file: its claims are told apart from those of others in this process. */
-hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err);
+/* A handle of the caller's own on the same file and packs: its claims are told apart from those of others in this process.  `outlives`: it may be
+ * used after the other one is closed, when the bytes of packs in memory may be gone. */
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, bool outlives, hone_error *err);
 
 /* ---- setup.c ---- */
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err);
-hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err);
+/* The problem and its sizes; NULL: the kernel's default.  HONE_E_ARG: it is none of this kernel. */
+hone_status hone__tuning_problem(hone__tuning *tuning, const hone_problem *problem, hone_error *err);
 /* When the caller gave no device: the one that the kernel is tuned on.  Leaves an evaluator that had to be asked running. */
 hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err);
 /* The device with its peaks: from the cache's note, else measured by the evaluator's hello and noted. Also leaves the evaluator running. */

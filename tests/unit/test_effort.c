@@ -113,6 +113,23 @@ static void test_effort__replaces_only_what_it_began_with(void **state) {
     hone__entry_clear(&old);
 }
 
+/* No problem is the kernel's default one, a second time too; one of no size of the kernel's is refused before anything starts. */
+static void test_effort__of_problems_that_are_none(void **state) {
+    subject *s = *state;
+    hone_error err = {0};
+    char *json = NULL, command[1200];
+    hone_tune_options options = tune_options(s, command, 0);
+    hone_problem problem = problem_of(s, 1000001);
+    expect(tune(s, s->cache, NULL, 4), "\"tuned\":true");
+    expect(tune(s, s->cache, NULL, 4), "\"tuned\":false");
+    assert_int_equal(tunings(s, 1024), 1);
+    assert_int_equal(hone_tune(&json, s->cache, s->kernel, s->device, &problem, &options, &err), HONE_E_ARG);
+    assert_non_null(strstr(err.message, "size M"));
+    problem = (hone_problem){.count = s->kernel->size_count};
+    assert_int_equal(hone_tune(&json, s->cache, s->kernel, s->device, &problem, &options, &err), HONE_E_ARG);
+    assert_int_equal(tunings(s, 0), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, subject_setup, subject_teardown)
 
 int main(int argc, char **argv) {
@@ -123,6 +140,7 @@ int main(int argc, char **argv) {
         TEST(test_effort__is_found_beside_a_pack),
         TEST(test_effort__other_software_is_replaced),
         TEST(test_effort__replaces_only_what_it_began_with),
+        TEST(test_effort__of_problems_that_are_none),
     };
     return cmocka_run_group_tests_name("effort", tests, NULL, NULL);
 }
