@@ -1,9 +1,9 @@
-/* hybrid_search.c: the conversation with a model, and a surrogate that learns from all of it.  Configs of a reply are measured one after the other as
- * long as they bring new bests, after the first ones in turn with the surrogate's own; the others become candidates that the surrogate judges.  A round that
- * paid is followed by the next one.  After one that did not, the surrogate goes on, and the model is asked again, with less credit and after ever longer
- * rests, when there is news for it: a better config that it has not seen, or nothing better for long, so that another view is worth some trials.  What a
- * model can waste is bounded by that: the credits of its rounds.  While it thinks, the surrogate goes on for some trials: a device that waits for a minute is
- * no better than one that measures for it. */
+/* hybrid_search.c: the conversation with a model, and a surrogate that learns from all of it.  Configs of a reply are measured one after the other (the
+ * first reply whole, unless they are hardly better than draws) as long as they bring new bests, after the first ones in turn with the surrogate's own; the
+ * others become candidates that the surrogate judges.  A round that paid is followed by the next one.  After one that did not, the surrogate goes on, and the
+ * model is asked again, with less credit and after ever longer rests, when there is news for it: a better config that it has not seen, or nothing better for
+ * long, so that another view is worth some trials.  What a model can waste is bounded by that: the credits of its rounds.  While it thinks, the surrogate goes
+ * on for some trials: a device that waits for a minute is no better than one that measures for it. */
 #include "conversation.h"
 
 #include <stdio.h>
@@ -69,11 +69,14 @@ static bool is_poor(const hone__strategy *strategy) {
     return results >= POOR_RESULTS && hone__lfbo_against_draws(strategy, "model:") < good_share;
 }
 
-/* A poor model has less of it. */
+/* A poor model has less of it; the first reply of another is measured whole: it was asked for before anything was known, to test beliefs rather than to
+ * follow one, and what it believes in least comes last. */
 static uint32_t credit_of(const hone__strategy *strategy) {
     const hone__conversation *talk = strategy->state;
     if (is_poor(strategy))
         return talk->duds > 0 ? POOR_CREDIT_LATER : POOR_CREDIT;
+    if (strategy->report.rounds == 1)
+        return talk->parsed.count + 1;
     return talk->duds > 0 ? CREDIT_LATER : CREDIT;
 }
 
