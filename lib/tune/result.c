@@ -17,6 +17,7 @@ enum {
     RESULT_TRIES = 40
 };
 
+#define DRIFT_MOST 1.15 /* by which a device may be slower under a steady load; what is beyond that was no good reading */
 #define FINAL_SHARE 0.1 /* of the search's time, for finalists that are hard to tell apart */
 
 double hone__tuning_elapsed(const hone__tuning *tuning) {
@@ -206,7 +207,7 @@ static double drift_of(const hone__tuning *tuning, const final_set *set) {
     double least = HUGE_VAL;
     for (uint32_t i = 0; i < set->count; i++)
         least = fmin(least, set->finalist[i].result.median_ns / tuning->result[set->trial[i]].median_ns);
-    return fmax(1, least);
+    return fmin(fmax(1, least), DRIFT_MOST);
 }
 
 /* Keep what the comparison said of the finalists, in terms of single trials.  True when another trial now looks clearly better than the
