@@ -485,8 +485,8 @@ typedef struct hone_exchange_options {
 HONE_API HONE_NODISCARD hone_status hone_export(char **report, const hone_cache *cache, const char *out_path,
                                                 const hone_exchange_options *options, hone_error *err);
 /** Take the entries of a pack into the cache, a bounded number in each transaction: what was done before a failure stays, and doing it
- *  again goes on.  More than a few entries are written by a thread that lives no longer than the call and has all signals blocked, while the caller's
- *  thread unpacks the next; `options`' callbacks are called by the caller's thread alone, and MUST NOT store in `cache`: a transaction is open. */
+ *  again goes on.  Entries are unpacked by a thread that lives no longer than the call and has all signals blocked; the caller's thread writes them,
+ *  and calls `options`' callbacks, between transactions. */
 HONE_API HONE_NODISCARD hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
                                                 const hone_exchange_options *options, hone_error *err);
 /** Merge packs and caches (paths, told apart by their first bytes) into a new pack. */

@@ -76,6 +76,8 @@ hone_status hone__pack_find(const hone__pack *pack, const uint8_t slot[HONE_SLOT
 /* Entries of one kernel at any problem and device, as hone__cache_of_kernel: a new array of at most `max`; damaged ones are skipped and counted. */
 hone_status hone__pack_of_kernel(const hone__pack *pack, const uint8_t kernel_id[16], uint32_t max, hone__entry **out, uint32_t *count,
                                  uint32_t *damaged, hone_error *err);
+/* Group number `group` (of hone__pack_about's): entries of one kernel and device stand together.  How many they are, and the first sound one of them. */
+hone_status hone__pack_group(const hone__pack *pack, uint64_t group, hone__entry *out, uint64_t *entries);
 /* What the pack keeps of a kernel; HONE_E_NOTFOUND. */
 hone_status hone__pack_get_kernel(const hone__pack *pack, const uint8_t id[16], hone__kernel_info *out, hone_error *err);
 
