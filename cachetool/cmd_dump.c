@@ -64,18 +64,42 @@ static int open_input(const invocation *in, int *fd) {
     return report(in, HONE_E_IO, &err);
 }
 
+static int stop_at_once(uint64_t done, uint64_t total, void *user) {
+    (void)done;
+    (void)total;
+    (void)user;
+    return 1;
+}
+
+/* A file that is no dump is refused before a cache is made for it.  A dry run that is cancelled at its first progress has read the beginning;
+ * what comes from a pipe can be read only once. */
+static int check_beginning(const invocation *in, int fd, const char *name) {
+    hone_work_options options = HONE_WORK_OPTIONS_INIT;
+    hone_error err = {0};
+    if (lseek(fd, 0, SEEK_CUR) != 0)
+        return EXIT_CODE_OK;
+    options.dry_run = 1;
+    options.progress = stop_at_once;
+    hone_status status = hone_load(NULL, NULL, fd, name, &options, &err);
+    if (status != HONE_OK && status != HONE_E_CANCELLED)
+        return report(in, status, &err);
+    return lseek(fd, 0, SEEK_SET) == 0 ? EXIT_CODE_OK : EXIT_CODE_ENVIRONMENT;
+}
+
 int cmd_load(const invocation *in) {
     work w;
     hone_error err = {0};
     hone_cache *cache = NULL;
     char *json = NULL;
     int fd, code = open_input(in, &fd);
+    const char *name = fd == STDIN_FILENO ? "<stdin>" : in->operand[0];
+    if (code == EXIT_CODE_OK)
+        code = check_beginning(in, fd, name);
     if (code == EXIT_CODE_OK)
         code = work_target(in, &cache);
     if (code != EXIT_CODE_OK)
         return code;
     work_begin(&w, in, "loading");
-    const char *name = fd == STDIN_FILENO ? "<stdin>" : in->operand[0];
     code = work_end(&w, name, hone_load(&json, cache, fd, name, &w.options, &err), &err);
     print_report(in, json, load_people);
     cJSON *root = json == NULL ? NULL : cJSON_Parse(json);

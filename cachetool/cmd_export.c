@@ -71,6 +71,16 @@ static bool output_given(const invocation *in) {
 
 /* ---- export ---- */
 
+/* A message about the pack in between speaks of the file that was asked for. */
+static void name_output(hone_error *err, const char *between, const char *asked) {
+    char *at = strstr(err->message, between);
+    size_t old = strlen(between), new = strlen(asked); /* `between` is `asked` and more, so the message becomes shorter */
+    if (at == NULL || old <= new)
+        return;
+    memcpy(at, asked, new);
+    memmove(at + new, at + old, strlen(at + old) + 1);
+}
+
 /* The pack of a cache; of a pack, the pack of those of its entries that are wanted. */
 static int write_pack(const invocation *in, const char *path, const char *output, bool force, char **report) {
     work w;
@@ -91,6 +101,7 @@ static int write_pack(const invocation *in, const char *path, const char *output
         status = hone_export(&json, cache, output, &w.exchange, &err);
     else
         status = hone_merge(&json, output, &path, 1, &w.exchange, &err);
+    name_output(&err, output, in->settings.output);
     int code = refused_code(work_end(&w, output, status, &err), json);
     hone_cache_close(cache);
     *report = json;
@@ -138,6 +149,7 @@ static int write_embedded(const invocation *in, const char *path) {
     int code = write_pack(in, path, pack, true, &json);
     if ((code == EXIT_CODE_OK || code == EXIT_CODE_INPUT) && json != NULL && !set->dry_run) {
         hone_status status = hone_embed(pack, set->output, &options, &err);
+        name_output(&err, pack, set->output);
         code = status == HONE_OK ? code : report(in, status, &err);
         if (status != HONE_OK) {
             hone_free(json);
@@ -194,12 +206,35 @@ static hone_status import_into_nothing(char **json, const invocation *in, const 
     return status;
 }
 
+/* A pack or cache that cannot be used is refused before a cache is made for it. */
+static int check_opens(const invocation *in) {
+    hone_error err = {0};
+    hone_cache *source = NULL;
+    hone_cache_options reading = HONE_CACHE_OPTIONS_INIT;
+    hone_pack_options options = HONE_PACK_OPTIONS_INIT;
+    options.require_signature = in->settings.trust != NULL;
+    options.trust = in->settings.trust;
+    options.signature = in->settings.signature;
+    reading.read_only = 1;
+    bool is_pack = hone_is_pack(in->operand[0]);
+    hone_status status = is_pack ? hone_cache_new(&source, &err) : hone_cache_open(&source, in->operand[0], &reading, &err);
+    if (status == HONE_OK && is_pack)
+        status = hone_cache_add_pack(source, in->operand[0], &options, &err);
+    hone_cache_close(source);
+    if (status == HONE_OK)
+        return EXIT_CODE_OK;
+    int code = report(in, status, &err);
+    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
+}
+
 int cmd_import(const invocation *in) {
     work w;
     hone_error err = {0};
     hone_cache *cache = NULL;
     char *json = NULL, *own = NULL;
-    int code = work_target(in, &cache);
+    int code = check_opens(in);
+    if (code == EXIT_CODE_OK)
+        code = work_target(in, &cache);
     if (code != EXIT_CODE_OK)
         return code;
     work_begin(&w, in, "importing");

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *with_ending(const char *name, const char *ending) {
@@ -48,16 +49,35 @@ int cmd_keygen(const invocation *in) {
     return code;
 }
 
+/* Nobody should vouch by mistake for a file that readers will refuse.  What is wrong with a file that is not there, hone_sign says. */
+static int check_pack(const invocation *in) {
+    const char *path = in->operand[0];
+    struct stat info;
+    work w;
+    hone_error err = {.code = HONE_E_CORRUPT};
+    int sound = 0;
+    if (!hone_is_pack(path)) {
+        if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || access(path, R_OK) != 0)
+            return EXIT_CODE_OK;
+        (void)snprintf(err.message, sizeof err.message, "%.300s is not a pack, and was not signed; `hone export` makes packs", path);
+        return report(in, HONE_E_CORRUPT, &err);
+    }
+    work_begin(&w, in, "verifying");
+    int code = work_end(&w, path, hone_verify(NULL, &sound, path, &w.options, &err), &err);
+    if (code != EXIT_CODE_OK || sound)
+        return code;
+    (void)snprintf(err.message, sizeof err.message, "%.300s is damaged, and was not signed; `hone verify` says what is wrong", path);
+    return report(in, HONE_E_CORRUPT, &err);
+}
+
 int cmd_sign(const invocation *in) {
     hone_error err = {0};
     const settings *set = &in->settings;
     if (set->secret_key == NULL)
         return usage_error(in, "say with --key which secret key signs; `hone keygen` makes one");
-    if (!hone_is_pack(in->operand[0]) && access(in->operand[0], R_OK) == 0) { /* what cannot be read is told by what follows */
-        err.code = HONE_E_CORRUPT;
-        (void)snprintf(err.message, sizeof err.message, "%.400s is not a pack, and is not signed", in->operand[0]);
-        return report_file(in, HONE_E_CORRUPT, &err);
-    }
+    int checked = check_pack(in);
+    if (checked != EXIT_CODE_OK)
+        return checked;
     char *signature = set->signature != NULL ? with_ending(set->signature, "") : with_ending(in->operand[0], ".sig");
     hone_status status = signature == NULL ? HONE_E_NOMEM : hone_sign(in->operand[0], set->secret_key, signature, set->force, &err);
     int code = status == HONE_OK ? EXIT_CODE_OK : report_file(in, status, &err);

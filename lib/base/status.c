@@ -83,6 +83,11 @@ hone_status hone__fail_os(hone_error *err, hone_status status, const char *subsy
     va_start(args, format);
     fill(err, status, subsystem, os_code, format, args);
     va_end(args);
+    if (err != NULL && (os_code == EMFILE || os_code == ENFILE)) {
+        size_t length = strlen(err->message);
+        (void)snprintf(err->message + length, sizeof err->message - length, "%s",
+                       os_code == EMFILE ? " in this process; see `ulimit -n`" : " on this machine; see /proc/sys/fs/file-max");
+    }
     return status;
 }
 

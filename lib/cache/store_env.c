@@ -516,7 +516,8 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     if (result == ATTEMPT_DONE)
         return HONE_OK;
     if (result == ATTEMPT_DAMAGED)
-        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; opened for writing, it is set aside and a new one started", store->path, o.reason);
+        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; it was left as it is: whoever opens it for writing moves it to %s.corrupt-TIME and begins a new one",
+                          store->path, o.reason, store->path);
     if (result == ATTEMPT_NEEDS_LOCK)
         return hone__fail(err, HONE_E_STORE, "cache", "%s keeps changing while it is opened", store->path);
     return o.status;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { POLL_MS = 250, BATCH = 256, BATCH_BYTES = 4 << 20, READ_BYTES = 64 << 10, REASON_BYTES = 256 };
+enum { POLL_MS = 250, BATCH = 256, BATCH_BYTES = 4 << 20, READ_BYTES = 64 << 10, REASON_BYTES = 256, ENDLESS_BYTES = 64 << 20 };
 
 typedef struct loading {
     hone_cache *cache;            /* NULL: an empty one, in a dry run */
@@ -59,12 +59,24 @@ static hone_status fill_chunk(loading *l) {
     return got == 0 ? HONE_E_NOTFOUND : HONE_OK;
 }
 
+/* Within a line that is too long: the caller can cancel, and what goes on and on is no dump. */
+static hone_status skip_step(loading *l) {
+    if (l->line.status != HONE_E_LIMIT)
+        return HONE_OK;
+    uint64_t fresh = l->bytes_read - l->work.done;
+    if (fresh > ENDLESS_BYTES)
+        return hone__fail(l->err, HONE_E_JSON, "exchange", "%s is not a dump: line %llu goes on beyond %u MiB", l->label,
+                          (unsigned long long)l->line_number + 1, (unsigned)ENDLESS_BYTES >> 20);
+    return hone__work_step(&l->work, 0, l->err);
+}
+
 /* The next line into l->line; a line that is too long leaves l->line.status at HONE_E_LIMIT.  HONE_E_NOTFOUND at the end. */
 static hone_status next_line(loading *l) {
     hone__buf_clear(&l->line);
     bool any = false;
     for (;;) {
         if (l->chunk_at == l->chunk_length) {
+            HONE_TRY(skip_step(l));
             hone_status status = fill_chunk(l);
             if (status == HONE_E_NOTFOUND && any)
                 break;

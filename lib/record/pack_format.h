@@ -22,6 +22,7 @@ enum {
 
 enum {
     PACK_HEADER_BYTES = 256,
+    PACK_HEADER_BYTES_MAX = 65536, /* of any version to come */
     PACK_CHECKSUM_AT = 248,
     PACK_ITEM_BYTES = 24,
     PACK_TRAILER_BYTES = 16,

@@ -50,17 +50,32 @@ static const char *check_counts(const hone__pack_info *info, const uint8_t *head
     return section_bytes(header, PACK_STRING_BYTES) > HONE_PACK_STRING_BYTES_MAX ? "its strings are above their limit" : NULL;
 }
 
-static hone_status check_header(hone__pack *pack, const uint8_t header[PACK_HEADER_BYTES], uint64_t file_bytes, hone_error *err) {
+/* The header of a newer version may be longer; its checksum is in its last bytes.  `bytes`: the pack in memory, or NULL. */
+static bool longer_header_sound(const hone__pack *pack, const uint8_t *bytes, uint32_t header_bytes, uint64_t file_bytes) {
+    if (header_bytes <= PACK_HEADER_BYTES || header_bytes > PACK_HEADER_BYTES_MAX || header_bytes > file_bytes)
+        return false;
+    uint8_t *own = bytes == NULL ? hone__alloc(header_bytes) : NULL;
+    const uint8_t *header = bytes != NULL ? bytes : own;
+    bool sound = header != NULL && (own == NULL || hone__pack_pread(pack, 0, own, header_bytes) == HONE_OK) &&
+                 hone__pack_checksum(header, header_bytes - 8, 0) == pack_get64(header + header_bytes - 8);
+    hone__free(own);
+    return sound;
+}
+
+static hone_status check_header(hone__pack *pack, const uint8_t header[PACK_HEADER_BYTES], const uint8_t *bytes, uint64_t file_bytes, hone_error *err) {
     if (memcmp(header, hone__pack_magic, 8) != 0)
         return hone__fail(err, HONE_E_CORRUPT, "pack", "%s is not a pack", pack->path);
     hone__pack_info *info = &pack->info;
     info->reader = (uint32_t)header[8] | (uint32_t)header[9] << 8;
     info->writer = (uint32_t)header[10] | (uint32_t)header[11] << 8;
     info->checksum = pack_get64(header + PACK_CHECKSUM_AT);
-    if (pack_get32(header + 12) != PACK_HEADER_BYTES || hone__pack_checksum(header, PACK_CHECKSUM_AT, 0) != info->checksum ||
-        info->reader == 0 || info->reader > info->writer)
+    bool newer = info->reader > HONE_PACK_VERSION;
+    bool sound = pack_get32(header + 12) == PACK_HEADER_BYTES && hone__pack_checksum(header, PACK_CHECKSUM_AT, 0) == info->checksum;
+    if (newer && !sound)
+        sound = longer_header_sound(pack, bytes, pack_get32(header + 12), file_bytes);
+    if (!sound || info->reader == 0 || info->reader > info->writer)
         return hone__fail(err, HONE_E_CORRUPT, "pack", "%s is damaged: its header's checksum or versions are wrong; get it again", pack->path);
-    if (info->reader > HONE_PACK_VERSION)
+    if (newer)
         return hone__fail(err, HONE_E_VERSION, "pack", "%s needs a Hone that reads pack version %u; this one (%s) reads up to %u", pack->path,
                           info->reader, HONE_VERSION_STRING, HONE_PACK_VERSION);
     info->file_bytes = pack_get64(header + 16);
@@ -253,7 +268,7 @@ static hone_status open_file(hone__pack *pack, hone_error *err) {
         return hone__fail(err, HONE_E_CORRUPT, "pack", "%s is not a pack", pack->path);
     if (status != HONE_OK || head < PACK_HEADER_BYTES)
         return hone__fail(err, HONE_E_CORRUPT, "pack", "%s is damaged: it ends within its header; get it again", pack->path);
-    return check_header(pack, header, (uint64_t)info.st_size, err);
+    return check_header(pack, header, NULL, (uint64_t)info.st_size, err);
 }
 
 hone_status hone__pack_open(hone__pack **out, const char *path, const hone_pack_options *options, hone_error *err) {
@@ -278,7 +293,7 @@ hone_status hone__pack_open_memory(hone__pack **out, const char *name, const voi
     if (count < PACK_HEADER_BYTES)
         status = hone__fail(err, HONE_E_CORRUPT, "pack", "%s is not a pack, or ends within its header", name);
     else
-        status = check_header(pack, bytes, count, err);
+        status = check_header(pack, bytes, bytes, count, err);
     return begin(out, pack, status, bytes, &chosen, err);
 }
 

@@ -61,35 +61,60 @@ static hone_status check_tables(const hone__pack *pack, hone_error *err) {
     return status;
 }
 
-/* Strings are numbered as records mention them: a mention is of one known, or of the next one. */
-static bool mention(const hone__view *view, uint32_t *mentioned) {
-    for (uint32_t t = 0; t < view->text_count; t++) {
-        uint32_t reference = view->text[t].reference;
-        if (reference == 0 || reference == REFERENCE_INLINE || reference <= *mentioned)
-            continue;
-        if (reference != *mentioned + 1)
-            return false;
-        *mentioned = reference;
-    }
-    return true;
+/* What the writer would have asked the dictionary to keep: the text's bytes or its pattern; *wanted false: it must stand inline. */
+static hone_status asked(const hone__view *view, uint32_t t, hone__buf *pattern, hone__buf *values, const char **bytes, size_t *count, bool *wanted) {
+    const hone__view_text *text = &view->text[t];
+    *wanted = true;
+    *bytes = text->text != NULL ? text->text->data : (const char *)text->bytes;
+    *count = text->text != NULL ? text->text->length : text->length;
+    if (text->reference != REFERENCE_INLINE || !hone__view_is_pattern(view, t))
+        return HONE_OK;
+    hone__buf_clear(pattern);
+    hone__buf_clear(values);
+    *wanted = hone__pattern_split(*bytes, *count, pattern, values);
+    *bytes = pattern->data;
+    *count = pattern->length;
+    return pattern->status != HONE_OK ? pattern->status : values->status;
 }
 
-/* An inline text must have had no room: the canonical writer would have kept it once. */
-static bool inline_needed(const hone__pack *pack, const hone__view *view) {
+/* The strings as a writer would have kept them: each once, numbered as records mention them, and inline only what had no room then.  So what
+ * is new here must get the very reference that it has. */
+static hone_status mention(const hone__view *view, hone__dictionary *known, hone__buf *pattern, hone__buf *values) {
     for (uint32_t t = 0; t < view->text_count; t++) {
-        const hone__view_text *text = &view->text[t];
-        if (text->reference != REFERENCE_INLINE)
+        uint32_t reference = view->text[t].reference, same;
+        const char *bytes;
+        size_t count;
+        bool wanted;
+        if (reference == 0 || reference <= known->count)
             continue;
-        bool markers = hone__view_is_pattern(view, t) && (memchr(text->bytes, 1, text->length) != NULL || memchr(text->bytes, 2, text->length) != NULL);
-        bool room = pack->info.strings < HONE_PACK_STRINGS_MAX && text->length <= HONE_PACK_STRING_BYTES_MAX - pack->info.string_bytes;
-        if (room && !markers)
-            return false;
+        HONE_TRY(asked(view, t, pattern, values, &bytes, &count, &wanted));
+        if (!wanted)
+            continue;
+        HONE_TRY(hone__dictionary_add(known, bytes, count, &same));
+        if (same != reference)
+            return HONE_E_CORRUPT;
     }
-    return true;
+    return HONE_OK;
 }
 
-static hone_status check_entries(const hone__pack *pack, hone__pack_walk *walk, hone_count_fn *progress, void *user, hone_error *err) {
-    uint32_t mentioned = 0;
+typedef struct verifying {
+    hone__dictionary known;
+    hone__buf pattern, values;
+} verifying;
+
+static void verifying_begin(verifying *v) {
+    hone__dictionary_init(&v->known);
+    hone__buf_init(&v->pattern, PACK_STRING_MAX + 1);
+    hone__buf_init(&v->values, 10 * PACK_STRING_MAX);
+}
+
+static void verifying_end(verifying *v) {
+    hone__dictionary_free(&v->known);
+    hone__buf_free(&v->pattern);
+    hone__buf_free(&v->values);
+}
+
+static hone_status check_entries(const hone__pack *pack, hone__pack_walk *walk, verifying *v, hone_count_fn *progress, void *user, hone_error *err) {
     uint64_t total = pack->info.entries;
     for (uint64_t i = 0;; i++) {
         hone__item item;
@@ -101,13 +126,15 @@ static hone_status check_entries(const hone__pack *pack, hone__pack_walk *walk, 
             break;
         if (status == HONE_OK)
             status = hone__view_make(&view, &item);
-        if (status == HONE_OK && (!mention(&view, &mentioned) || !inline_needed(pack, &view)))
-            status = HONE_E_CORRUPT;
+        if (status == HONE_OK)
+            status = mention(&view, &v->known, &v->pattern, &v->values);
+        if (status == HONE_E_NOMEM)
+            return hone__fail(err, status, "pack", "no memory to verify %s", pack->path);
         if (status != HONE_OK)
             return hone__fail(err, status, "pack", "%s is damaged at entry %llu of %llu; get it again", pack->path, (unsigned long long)i + 1,
                               (unsigned long long)total);
     }
-    if (mentioned != pack->info.strings)
+    if (v->known.count != pack->info.strings)
         return damaged(pack, err, "it has strings that no entry mentions");
     if (walk->offset != pack->part[PACK_RECORDS].bytes || walk->next_group != pack->info.groups)
         return damaged(pack, err, "it has records or groups that the index does not name");
@@ -143,7 +170,10 @@ hone_status hone__pack_verify(const hone__pack *pack, hone_count_fn *progress, v
     hone__pack_walk walk;
     if (hone__pack_walk_open(&walk, pack) != HONE_OK)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to verify %s", pack->path);
-    hone_status status = check_entries(pack, &walk, progress, user, err);
+    verifying v;
+    verifying_begin(&v);
+    hone_status status = check_entries(pack, &walk, &v, progress, user, err);
+    verifying_end(&v);
     hone__pack_walk_close(&walk);
     HONE_TRY(status);
     if (pack->info.entries == 0 && (pack->info.strings > 0 || pack->part[PACK_STRING_BYTES].bytes > 0))

@@ -31,6 +31,15 @@ class DumpLoadTest(CommandTest):
     def test_a_first_line_without_end_is_refused_at_once(self):
         self.assertIn("is not a dump", self.expect(3, "load", "/dev/zero", "--cache", self.cache).stderr)
 
+    def test_what_is_no_dump_leaves_no_cache(self):
+        path = self.write("bad.jsonl", "hello\n")
+        self.assertIn("bad.jsonl is not a dump", self.expect(3, "load", path, "--cache", self.cache).stderr)
+        self.assertFalse(os.path.exists(self.cache))
+
+    def test_a_later_line_without_end_is_given_up(self):
+        endless = HEAD + "\n" + "0" * (66 << 20)
+        self.assertIn("line 2 goes on beyond 64 MiB", self.expect(3, "load", "-", "--cache", self.cache, input=endless).stderr)
+
     def test_nothing_is_overwritten_without_force(self):
         make(self, self.cache, [entry(1)])
         path = self.write("mine.txt", "mine")

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import resource
 import stat
 import unittest
 
@@ -149,6 +150,22 @@ class PackTest(CommandTest):
             self.expect(3, "verify", damaged)
             # Nothing at all could as well be a cache in which nothing was stored yet.
             self.assertEqual(self.run_hone("import", damaged, "--cache", self.path("n.hone")).returncode, 3 if count > 0 else 4)
+            self.assertFalse(os.path.exists(self.path("n.hone")))
+
+    def test_errors_name_the_file_that_was_asked_for(self):
+        make(self, self.cache, [entry(1)])
+        out = self.path("no/such/folder/pack.o")
+        for format_name in ("object", "c-header"):
+            self.assertIn(f"cannot create {out}: No such", self.expect(4, "export", self.cache, "-o", out, "--format", format_name).stderr)
+
+    def test_too_few_file_descriptors(self):
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+        make(self, self.cache, [entry(1)])
+        self.expect(0, "export", self.cache, "-o", self.path("p.hpk"))
+        done = self.run_hone("merge", self.path("p.hpk"), self.path("p.hpk"), self.path("p.hpk"), "-o", self.path("out.hpk"), preexec_fn=few)
+        self.assertIn("see `ulimit -n`", done.stderr)
+        self.assertEqual(done.returncode, 4)
 
 
 class SignTest(CommandTest):
@@ -172,9 +189,6 @@ class SignTest(CommandTest):
         trust = self.name + ".pub"
         done = self.expect(3, "verify", self.pack, "--trust", trust)
         self.assertIn("not signed", done.stdout + done.stderr)
-        empty = self.write("empty", "")
-        self.assertIn("is not a pack", self.expect(3, "sign", empty, "--key", self.name + ".key").stderr)
-        self.assertFalse(os.path.exists(empty + ".sig"))
         self.expect(2, "sign", self.pack)
         self.expect(0, "sign", self.pack, "--key", self.name + ".key")
         self.expect(4, "sign", self.pack, "--key", self.name + ".key")
@@ -196,6 +210,15 @@ class SignTest(CommandTest):
         self.expect(3, "verify", self.pack, "--trust", trust)
         os.chmod(self.name + ".key", 0o644)
         self.expect(4, "sign", self.pack, "--key", self.name + ".key", "--force")
+
+    def test_only_sound_packs_are_signed(self):
+        content = read(self.pack)
+        with open(self.pack, "wb") as file:
+            file.write(content[:-1])
+        self.assertIn("is damaged, and was not signed", self.expect(3, "sign", self.pack, "--key", self.name + ".key").stderr)
+        for other in (self.write("empty", ""), self.cache):
+            self.assertIn("is not a pack, and was not signed", self.expect(3, "sign", other, "--key", self.name + ".key").stderr)
+            self.assertFalse(os.path.exists(other + ".sig"))
 
     def test_a_cache_has_no_signature(self):
         done = self.run_hone("verify", self.cache, "--trust", self.name + ".pub")

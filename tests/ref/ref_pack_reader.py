@@ -211,9 +211,11 @@ class Pack:
         data = self.data
         need(len(data) >= 256 and data[:8] == b"\x89HPK\r\n\x1a\n", "magic")
         reader, writer = struct.unpack_from("<HH", data, 8)
-        need(u32(data, 12) == 256 and u64(data, 248) == xxh3(data[:248], 0) and 1 <= reader <= writer, "header")
+        length = u32(data, 12)
+        need(256 <= length <= min(65536, len(data)) and u64(data, length - 8) == xxh3(data[:length - 8], 0) and 1 <= reader <= writer, "header")
         if reader > 1:
             raise Version("reader %d" % reader)
+        need(length == 256, "header bytes")
         size, entries, groups, strings, kernels = struct.unpack_from("<5Q", data, 16)
         need(not any(data[56:64]) and not any(data[176:248]), "reserved")
         need(entries <= 1 << 40 and groups <= entries and (groups == 0) == (entries == 0) and strings <= 65536 and kernels <= 1 << 20, "counts")
@@ -261,6 +263,7 @@ class Pack:
         for number, (item, string) in enumerate(zip(items, strings)):
             need(u32(item, 8) == len(string) and u32(item, 12) == 0, "string")
             need(u64(item, 16) == xxh3(string, number), "string checksum")
+        need(len(set(strings)) == len(strings), "a string twice")
         self.string_checksum = [item[16:24] for item in items]
         return strings
 
@@ -317,14 +320,19 @@ class Pack:
                  "seconds": self.double(record, rest + 83), "created": u64(record, rest + 91)}
         return entry
 
+    def had_room(self, wanted):
+        """Would a writer have kept this as a string, after those that were mentioned so far?"""
+        before = self.strings[:self.mentioned]
+        return wanted in before or (len(before) < 65536 and sum(map(len, before)) + len(wanted) <= 16 << 20)
+
     def read_text(self, record, reference, at, end, is_pattern):
         if reference == 0:
             return b"", at
         if reference == INLINE:
             need(at + 4 <= end and 0 < u32(record, at) <= end - at - 4, "inline")
             text = record[at + 4:at + 4 + u32(record, at)]
-            room = len(self.strings) < 65536 and len(text) <= (16 << 20) - self.section[STRING_BYTES][1]
-            need(not room or (is_pattern and split(text) is None), "inline text for which there is room")
+            parts = split(text) if is_pattern else (text, [])
+            need(parts is None or not self.had_room(parts[0]), "inline text for which there is room")
             return text, at + 4 + len(text)
         string = self.string(reference)
         if reference > self.mentioned:
