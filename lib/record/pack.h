@@ -32,8 +32,8 @@ void hone__pack_set_signer(hone__pack *pack, const char signer[33]);
 void hone__pack_close(hone__pack *pack);
 /* Another hold on an open pack.  With `own_bytes` one that does not need bytes that are the caller's: those are copied. */
 hone_status hone__pack_hold(hone__pack **out, hone__pack *pack, bool own_bytes, hone_error *err);
-/* Does the file begin as packs do?  False also when it cannot be read. */
-bool hone__pack_probe(const char *path);
+/* Does the file begin as packs do?  False also when it cannot be read; *code is then why (errno), else 0. */
+bool hone__pack_probe(const char *path, int *code);
 
 typedef struct hone__pack_info {
     uint64_t file_bytes, entries, groups, strings, kernels;

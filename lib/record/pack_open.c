@@ -335,13 +335,14 @@ void hone__pack_close(hone__pack *pack) {
     hone__free(pack);
 }
 
-bool hone__pack_probe(const char *path) {
+bool hone__pack_probe(const char *path, int *code) {
     uint8_t first[8];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    bool is_pack = fd >= 0 && pread(fd, first, sizeof first, 0) == (ssize_t)sizeof first && memcmp(first, hone__pack_magic, sizeof first) == 0;
+    ssize_t got = fd < 0 ? -1 : pread(fd, first, sizeof first, 0);
+    *code = got < 0 ? errno : 0;
     if (fd >= 0)
         (void)close(fd);
-    return is_pack;
+    return got == (ssize_t)sizeof first && memcmp(first, hone__pack_magic, sizeof first) == 0;
 }
 
 const hone__pack_info *hone__pack_about(const hone__pack *pack) {

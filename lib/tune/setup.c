@@ -92,13 +92,13 @@ static hone_status open_bench(hone__bench **out, const hone_kernel *kernel, cons
                                    .memory_bytes = kernel->memory_bytes,
                                    .output_bytes = kernel->output_bytes};
     if (evaluator != NULL) {
-        char **words = hone__words_split(evaluator);
-        if (words == NULL || words[0] == NULL) {
-            hone__free(words);
-            return hone__fail(err, HONE_E_ARG, "tune", "the evaluator's command line is empty or has an open quote");
-        }
+        char **words = NULL;
+        hone_status status = hone__words_split(&words, evaluator);
+        if (status != HONE_OK)
+            return hone__fail(err, status, "tune", status == HONE_E_NOMEM ? "no memory to start the evaluator"
+                                                                          : "the evaluator's command line is empty or has an open quote");
         options.command = (const char *const *)words;
-        hone_status status = hone__bench_open(out, &options, err);
+        status = hone__bench_open(out, &options, err);
         hone__free(words);
         return status;
     }
