@@ -100,7 +100,7 @@ static inline void hone__mutex_init(pthread_mutex_t *mutex) {
     *mutex = fresh;
 }
 
-/* ---- registry and environment (store_open.c, store_env.c) ---- */
+/* ---- registry and environment (store_open.c, store_env.c, store_tables.c) ---- */
 hone_status hone__store_acquire(hone__store **out, const char *path, const hone_cache_options *options, hone_error *err);
 void hone__store_release(hone__store *store);
 /* Open the environment.  The caller holds the gate exclusively, or is alone; and the side lock when `locked`. */
