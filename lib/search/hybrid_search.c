@@ -69,13 +69,17 @@ static bool is_poor(const hone__strategy *strategy) {
     return results >= POOR_RESULTS && hone__lfbo_against_draws(strategy, "model:") < good_share;
 }
 
-/* A poor model has less of it; the first reply of another is measured whole: it was asked for before anything was known, to test beliefs rather than to
- * follow one, and what it believes in least comes last. */
+/* The first reply of a model that is not poor is measured whole and followed by the next request: it was given before anything was known, to test beliefs
+ * rather than to follow one, and what the model believes in least comes last. */
+static bool first_of_good(const hone__strategy *strategy) {
+    return strategy->report.rounds == 1 && !is_poor(strategy);
+}
+
 static uint32_t credit_of(const hone__strategy *strategy) {
     const hone__conversation *talk = strategy->state;
     if (is_poor(strategy))
         return talk->duds > 0 ? POOR_CREDIT_LATER : POOR_CREDIT;
-    if (strategy->report.rounds == 1)
+    if (first_of_good(strategy))
         return talk->parsed.count + 1;
     return talk->duds > 0 ? CREDIT_LATER : CREDIT;
 }
@@ -111,11 +115,11 @@ static bool worth_asking(hone__strategy *strategy) {
     if (talk->rest_from == 0) {
         talk->rest_from = strategy->told;
         talk->best_then = hone__conversation_best_ns(strategy);
-        talk->duds = talk->paid ? 0 : talk->duds + 1;
+        talk->duds = talk->paid || first_of_good(strategy) ? 0 : talk->duds + 1;
         if (strategy->report.rounds >= strategy->options.rounds_max)
             hone__conversation_end(strategy, "rounds: the model was asked as often as allowed");
     }
-    if (talk->over || talk->paid)
+    if (talk->over || talk->paid || first_of_good(strategy))
         return !talk->over;
     uint32_t rested = strategy->told - talk->rest_from, rest = (uint32_t)REST << (talk->duds < 5 ? talk->duds - 1 : 4);
     return rested >= 2 * rest || (rested >= rest && hone__conversation_best_ns(strategy) < talk->best_then * 0.98);
@@ -134,7 +138,7 @@ static hone__ask_state propose_meanwhile(hone__strategy *strategy, uint32_t want
 /* What the model still has after its first configs shares the trials with the surrogate, which makes more of the best of them. */
 static bool takes_turn(const hone__strategy *strategy) {
     hone__conversation *talk = strategy->state;
-    bool turn = talk->surrogate_next && talk->released >= ALONE && talk->held_next < talk->parsed.count;
+    bool turn = talk->surrogate_next && talk->released >= ALONE && talk->held_next < talk->parsed.count && strategy->report.rounds > 1;
     talk->surrogate_next = false;
     return turn;
 }
