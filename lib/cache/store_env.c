@@ -450,6 +450,8 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     }
     if (result == ATTEMPT_DONE)
         return HONE_OK;
+    if (result == ATTEMPT_DAMAGED && !was_a_cache(store))
+        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s is no Hone cache: %s", store->path, o.reason);
     if (result == ATTEMPT_DAMAGED)
         return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; it was left as it is: whoever opens it for writing moves it to %s.corrupt-TIME and begins a new one",
                           store->path, o.reason, store->path);
