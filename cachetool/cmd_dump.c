@@ -25,6 +25,8 @@ int cmd_dump(const invocation *in) {
         return EXIT_CODE_USAGE;
     if (output != NULL && strcmp(output, "-") == 0)
         output = NULL;
+    if (output != NULL && work_output_is_cache(in))
+        return EXIT_CODE_ENVIRONMENT;
     work_begin(&w, in, "dumping");
     w.options.line = on_line;
     int code = work_end(&w, path, hone_dump(&report, path, output, &w.options, &err), &err);

@@ -178,6 +178,8 @@ int cmd_export(const invocation *in) {
         return EXIT_CODE_USAGE;
     if (!output_given(in))
         return usage_error(in, "say with --output which file to write");
+    if (work_output_is_cache(in))
+        return EXIT_CODE_ENVIRONMENT;
     bool embedded = set->format != NULL && (strcmp(set->format, "c-header") == 0 || strcmp(set->format, "object") == 0);
     if (!embedded && (set->symbol != NULL || set->machine != NULL))
         return usage_error(in, "--symbol and --machine are for --format c-header and object");
@@ -259,6 +261,8 @@ int cmd_merge(const invocation *in) {
     char *json = NULL;
     if (!output_given(in))
         return usage_error(in, "say with --output which file to write");
+    if (work_output_is_cache(in))
+        return EXIT_CODE_ENVIRONMENT;
     work_begin(&w, in, "merging");
     hone_status status = hone_merge(&json, in->settings.output, in->operand, in->operand_count, &w.exchange, &err);
     int code = refused_code(work_end(&w, in->settings.output, status, &err), json);

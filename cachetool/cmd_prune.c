@@ -32,6 +32,8 @@ static int run(const invocation *in, const char *verb, upkeep_fn *fn, hone_line_
     char *report = NULL;
     if (!work_file(in, 0, &path))
         return EXIT_CODE_USAGE;
+    if (path != NULL && hone_is_pack(path))
+        return usage_error(in, "%.300s is a pack, which nothing changes; `hone export` makes another of what fits the filters", path);
     /* Even a dry run of compact writes, a file of its own. */
     int code = work_cache(&cache, in, path, !in->settings.dry_run || fn == hone_cache_compact);
     if (code != EXIT_CODE_OK || cache == NULL)

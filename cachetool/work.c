@@ -107,6 +107,19 @@ int work_end(const work *w, const char *path, hone_status status, const hone_err
     return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */
 }
 
+bool work_output_is_cache(const invocation *in) {
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    hone_cache *cache = NULL;
+    hone_error err = {.code = HONE_E_EXISTS};
+    options.read_only = 1;
+    if (hone_is_pack(in->settings.output) || hone_cache_open(&cache, in->settings.output, &options, NULL) != HONE_OK)
+        return false;
+    hone_cache_close(cache);
+    (void)snprintf(err.message, sizeof err.message, "%.300s is a cache, which no file replaces; name another, or `hone import` into it", in->settings.output);
+    (void)report(in, HONE_E_EXISTS, &err);
+    return true;
+}
+
 int work_cache(hone_cache **out, const invocation *in, const char *path, bool write) {
     invocation own = *in;
     own.settings.cache = path;

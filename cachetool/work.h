@@ -21,6 +21,8 @@ void work_begin(work *w, const invocation *in, const char *verb);
 bool work_file(const invocation *in, size_t index, const char **path);
 /* Open a cache that is there already.  EXIT_CODE_OK and NULL: there is no default cache yet, which was said. */
 int work_cache(hone_cache **out, const invocation *in, const char *path, bool write);
+/* Is there a cache where --output would write?  A pack or dump in its place would cost its journal: --force does not go that far.  Says so. */
+bool work_output_is_cache(const invocation *in);
 /* Open the cache that entries go into, and make it if need be; in a dry run one that is not there is NULL, and is not made. */
 int work_target(const invocation *in, hone_cache **cache);
 /* End the bar; print a failure, if it is one; the exit code. `path` as in work_file. */

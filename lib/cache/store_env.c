@@ -329,6 +329,8 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     }
     if (result == HONE_ATTEMPT_DONE)
         return HONE_OK;
+    if (result == HONE_ATTEMPT_DAMAGED && !was_a_cache(store))
+        return hone__fail(err, HONE_E_CORRUPT, "cache", "%s is no Hone cache: %s", store->path, o.reason);
     if (result == HONE_ATTEMPT_DAMAGED)
         return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; it was left as it is: whoever opens it for writing moves it to %s.corrupt-TIME and begins a new one",
                           store->path, o.reason, store->path);

@@ -158,6 +158,20 @@ class PackTest(CommandTest):
         for format_name in ("object", "c-header"):
             self.assertIn(f"cannot create {out}: No such", self.expect(4, "export", self.cache, "-o", out, "--format", format_name).stderr)
 
+    def test_no_file_replaces_a_cache(self):
+        make(self, self.cache, [entry(1)])
+        before = read(self.cache)
+        for words in (["merge", self.cache], ["export"], ["export", "--format", "object"], ["export", "--format", "jsonl"], ["dump"]):
+            done = self.expect(4, *words, *([] if words[0] == "merge" else [self.cache]), "-o", self.cache, "--force")
+            self.assertIn("is a cache, which no file replaces", done.stderr)
+        self.assertEqual(read(self.cache), before)
+
+    def test_nothing_changes_a_pack(self):
+        make(self, self.cache, [entry(1)])
+        self.expect(0, "export", self.cache, "-o", self.path("p.hpk"))
+        for words in (["prune", self.path("p.hpk"), "--effort", "standard"], ["compact", self.path("p.hpk")], ["gc", self.path("p.hpk")]):
+            self.assertIn("is a pack, which nothing changes", self.expect(2, *words).stderr)
+
     def test_too_few_file_descriptors(self):
         def few():
             resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
