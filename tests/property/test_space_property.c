@@ -227,7 +227,7 @@ static void check_neighbours(const hone__bound *bound, const brute *all, hone__r
 /* Text with a slip in it is refused, or read as JSON of it would be. */
 static void check_slips(const hone__space *space, const hone__buf *good, hone__rng *rng) {
     static const char bytes[] = "0123456789-+.eE{}[]\",: \\truefalsnPMNrowcl";
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < 2; round++) {
         hone__buf buf;
         hone__buf_init(&buf, 1 << 16);
         hone__buf_text(&buf, good->data);
