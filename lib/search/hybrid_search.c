@@ -60,13 +60,17 @@ void hone__hybrid_families_first(hone__strategy *strategy) {
     }
 }
 
-/* Are its configs not clearly better than draws?  Two bad ones are enough to say so: what is spent on a bad model is lost, a good one's configs that are
- * not measured at once become candidates. */
-static bool is_poor(const hone__strategy *strategy) {
+static uint32_t results_of_model(const hone__strategy *strategy) {
     uint32_t results = 0;
     for (uint32_t i = 0; i < strategy->result_count; i++)
         results += strategy->result[i].told && strncmp(strategy->result[i].proposer, "model:", 6) == 0;
-    return results >= POOR_RESULTS && hone__lfbo_against_draws(strategy, "model:") < good_share;
+    return results;
+}
+
+/* Are its configs not clearly better than draws?  Two bad ones are enough to say so: what is spent on a bad model is lost, a good one's configs that are
+ * not measured at once become candidates. */
+static bool is_poor(const hone__strategy *strategy) {
+    return results_of_model(strategy) >= POOR_RESULTS && hone__lfbo_against_draws(strategy, "model:") < good_share;
 }
 
 /* The first reply of a model that is not poor is measured whole and followed by the next request: it was given before anything was known, to test beliefs
@@ -88,7 +92,8 @@ static uint32_t credit_of(const hone__strategy *strategy) {
 static bool release(hone__strategy *strategy, bool *wait) {
     hone__conversation *talk = strategy->state;
     const uint32_t credit = credit_of(strategy);
-    const bool poor = is_poor(strategy);
+    const bool poor = is_poor(strategy), judged = results_of_model(strategy) >= POOR_RESULTS;
+    const uint32_t open = strategy->result_count - strategy->told;
     char proposer[24];
     (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
     *wait = false;
@@ -96,7 +101,7 @@ static bool release(hone__strategy *strategy, bool *wait) {
         const bool opener = talk->held_next < talk->openers && !poor;
         if (!opener && talk->dry >= credit)
             break;
-        *wait = !opener && strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= credit;
+        *wait = open > 0 && (judged ? !opener && talk->dry + open >= credit : open >= CREDIT);
         if (*wait)
             return false;
         if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer)) {

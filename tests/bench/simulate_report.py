@@ -100,8 +100,10 @@ def options(given, variant, path, folder, first):
     if quality:
         words += ["--llm-provider", "command", "--llm-command", f"{model} {quality} {shlex.quote(path)} {first}"]
     elif variant == "transcript":
-        name = os.path.basename(path).split(".")[0] + ".jsonl"
-        words += ["--llm-provider", "replay", "--llm-replay", os.path.join(given.transcripts, name)]
+        replay = os.path.join(given.transcripts, os.path.basename(path).split(".")[0] + ".jsonl")
+        with open(replay) as file:
+            rounds = sum("reply" in json.loads(line) for line in file)
+        words += ["--llm-provider", "replay", "--llm-replay", replay, "--rounds", str(rounds)]
     return words
 
 
