@@ -90,7 +90,7 @@ extern "C" {
 #define HONE_VERSION_PATCH 0
 #define HONE_VERSION_STRING "0.1.0"
 
-/** The version of the library that is linked, e.g. "0.1.0". */
+/** The version of the library that is linked, e.g. "0.1.0"; compare with HONE_VERSION_STRING, that of the header.  A constant. */
 HONE_API const char *hone_version(void);
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
@@ -146,12 +146,12 @@ typedef struct hone_error {
     char message[512];
 } hone_error;
 
-/** The fixed text of a status, e.g. "not found"; "unknown status" for others.  Never NULL. */
+/** The fixed text of a status, e.g. "not found"; "unknown status" for others.  Never NULL; a constant. */
 HONE_API const char *hone_status_text(hone_status status);
-/** The name of a status, e.g. "E_NOTFOUND". */
+/** The name of a status without its prefix, e.g. "E_NOTFOUND"; "E_UNKNOWN" for others.  Never NULL; a constant. */
 HONE_API const char *hone_status_name(hone_status status);
 
-/** Free text that the library returned through `char **`. */
+/** Free text that the library returned through `char **`; nothing else, as it need not be from the program's own heap.  NULL is allowed. */
 HONE_API void hone_free(void *text);
 
 /* ---- logging ------------------------------------------------------------------------------------------- */
@@ -180,14 +180,25 @@ HONE_API HONE_NODISCARD hone_status hone_kernel_load(hone_kernel **out, const ch
 /** The same from memory.  `base_dir` resolves relative paths (NULL: current directory); `label` names it in errors. */
 HONE_API HONE_NODISCARD hone_status hone_kernel_parse(hone_kernel **out, const char *json, size_t json_bytes,
                                                       const char *base_dir, const char *label, hone_error *err);
+/** Let go of a kernel.  Sites that were opened with it hold it themselves; answers (hone_lookup) do not, and MUST be freed before.  Exclusive. */
 HONE_API void hone_kernel_free(hone_kernel *kernel);
+
+/* What a kernel says of itself.  It never changes after hone_kernel_load, so any number of threads MAY ask; texts live as long as the kernel.  None of
+ * these blocks, allocates or fails. */
+
+/** The spec's "name".  Never NULL. */
 HONE_API const char *hone_kernel_name(const hone_kernel *kernel);
+/** The spec's "language": "cuda", "c" or "external".  Never NULL. */
 HONE_API const char *hone_kernel_language(const hone_kernel *kernel);
+/** How many sizes a problem of this kernel has: hone_problem.count, at most HONE_SIZES_MAX. */
 HONE_API uint32_t hone_kernel_size_count(const hone_kernel *kernel);
+/** Name of the size at `index`, in the spec's order, which is that of hone_problem.size; NULL beyond the last. */
 HONE_API const char *hone_kernel_size_name(const hone_kernel *kernel, uint32_t index);
+/** How many parameters a config of this kernel has. */
 HONE_API uint32_t hone_kernel_param_count(const hone_kernel *kernel);
+/** Name of the parameter at `index`, in the spec's order, which is that of hone_config_int(); NULL beyond the last. */
 HONE_API const char *hone_kernel_param_name(const hone_kernel *kernel, uint32_t index);
-/** Index of a parameter, for hone_config_int(); UINT32_MAX when there is none of that name. */
+/** Index of a parameter, for hone_config_int(); UINT32_MAX when there is none of that name.  Compares names one by one: ask once, at start. */
 HONE_API uint32_t hone_kernel_param_index(const hone_kernel *kernel, const char *name);
 
 #define HONE_SIZES_MAX 32u
@@ -199,9 +210,10 @@ typedef struct hone_problem {
     int64_t size[HONE_SIZES_MAX];
 } hone_problem;
 
-/** Fill with the kernel's default sizes. */
+/** Fill with the kernel's default sizes, struct_size and count; sizes beyond `count` become 0.  Does not fail. */
 HONE_API void hone_problem_init(const hone_kernel *kernel, hone_problem *problem);
-/** Set one size by name.  Errors: HONE_E_ARG (no such size, or outside its min..max; message names the choices). */
+/** Set one size by name; in a launch loop write to problem->size[index] instead, whose range the look-up checks.
+ *  Errors: HONE_E_ARG (no such size, or outside its min..max; message names the choices); the problem is unchanged then. */
 HONE_API HONE_NODISCARD hone_status hone_problem_set(const hone_kernel *kernel, hone_problem *problem, const char *name,
                                                      int64_t value, hone_error *err);
 
@@ -219,26 +231,31 @@ HONE_API HONE_NODISCARD hone_status hone_device_open(hone_device **out, const ch
  *  kernel's evaluator (or `evaluator`, a command line, if not NULL) says in its hello.  Starts that evaluator. */
 HONE_API HONE_NODISCARD hone_status hone_device_for(hone_device **out, const hone_kernel *kernel, const char *name,
                                                     const char *evaluator, hone_error *err);
-/** Sites that were opened with it are not affected; neither are they by hone_kernel_free. */
+/** Let go of a device.  Sites that were opened with it hold it themselves; answers do not use it after the look-up.  Exclusive. */
 HONE_API void hone_device_free(hone_device *device);
-/** Identity and description as JSON: {"id", "kind", "name", "identity": {...}, "description": {...}}. */
+/** Identity and description as JSON: {"id", "kind", "name", "identity": {...}, "description": {...}}.  Does not ask the device again.  Threads: any
+ *  number.  Errors: HONE_E_ARG, HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_device_json(const hone_device *device, char **json, hone_error *err);
+/** The device's name as its maker or system gives it, e.g. "NVIDIA H100 80GB HBM3"; not part of its identity.  Never NULL; lives as long as the device. */
 HONE_API const char *hone_device_name(const hone_device *device);
 
 /* ---- configs ------------------------------------------------------------------------------------------- */
 
-/** One value for each parameter of a kernel.  Borrowed: lives as long as what returned it. */
+/** One value for each parameter of a kernel.  Never changes.  Borrowed: lives as long as what returned it, the site or the answer. */
 typedef struct hone_config hone_config;
 
-/** Integer value of parameter `index` (bool: 0 or 1); of element 0 for lists.  0 for strings and bad indices. */
+/* Values by the parameter's index (hone_kernel_param_index).  Any number of threads; none of these blocks, allocates or fails: about a nanosecond each.
+ * A NULL config has the value 0 or NULL everywhere, as has an index beyond the last. */
+
+/** Integer value of parameter `index` (bool: 0 or 1; a number that is no integer is cut); of element 0 for lists.  0 for strings. */
 HONE_API int64_t hone_config_int(const hone_config *config, uint32_t index);
-/** Element `element` of a list or permutation. */
+/** Integer value of element `element` of a list or permutation; 0 beyond its last.  Element 0 of a scalar is its value. */
 HONE_API int64_t hone_config_element(const hone_config *config, uint32_t index, uint32_t element);
-/** String value, or NULL when the parameter is not a string. */
+/** String value, or NULL when the parameter is not a string.  The text belongs to the kernel and lives as long as the config. */
 HONE_API const char *hone_config_string(const hone_config *config, uint32_t index);
-/** Number value as double (for enums of non-integers). */
+/** Number value as double (for enums of non-integers; integers and bools too); of element 0 for lists.  0 for strings. */
 HONE_API double hone_config_number(const hone_config *config, uint32_t index);
-/** The whole config as compact JSON, in the space's order. */
+/** The whole config as compact JSON, in the space's order: {"BLOCK":128,"UNROLL":true}.  Allocates.  Errors: HONE_E_ARG, HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_config_json(const hone_config *config, char **json, hone_error *err);
 
 /* ---- caches -------------------------------------------------------------------------------------------- */
@@ -264,6 +281,9 @@ typedef struct hone_cache_options {
 #define HONE_CACHE_OPTIONS_INIT {sizeof(hone_cache_options), 0, 0, 0, 0, 0, 0}
 
 /** Open (and create) a cache.  `path` NULL: $HONE_CACHE, else $XDG_CACHE_HOME/hone/cache.hone, else ~/.cache/hone/cache.hone.
+ *  Takes some ten microseconds however large the file is, beyond 64 MiB; smaller ones are looked through, a microsecond a page.  Waits for a writer
+ *  (writer_wait_ms) only if something has to be made or mended.  What only writing needs is prepared by the first write, of some hundred microseconds.
+ *  Threads: any number, of the same file too.
  *  A damaged or foreign file is set aside as PATH.corrupt-TIME with a warning, unless read_only.
  *  Errors: HONE_E_IO, HONE_E_PERM, HONE_E_NETFS, HONE_E_UNSAFE (owner or mode), HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_NOSPACE. */
 HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache_options *options,
@@ -271,7 +291,7 @@ HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char
 /** Stop its tuner (hone_tuner_options.stop_wait_ms), free its sites with their configs, store counters, drop claims, let go of the file.  Exclusive.
  *  In a forked child it only frees memory. */
 HONE_API void hone_cache_close(hone_cache *cache);
-/** The file's path; "" for a cache of packs only. */
+/** The file's absolute path, links in its folder followed; "" for a cache of packs only, NULL for NULL.  Lives as long as the cache; any thread. */
 HONE_API const char *hone_cache_path(const hone_cache *cache);
 
 typedef enum hone_match {
@@ -281,7 +301,7 @@ typedef enum hone_match {
     HONE_MATCH_NEAR_DEVICE = 3, /* this kernel and problem, closest device of the same architecture */
     HONE_MATCH_DEFAULT = 4      /* the author's default */
 } hone_match;
-/** "exact", "near_shape", "near_device", "default", "none". */
+/** "exact", "near_shape", "near_device", "default"; "none" for everything else.  Never NULL; a constant. */
 HONE_API const char *hone_match_name(hone_match match);
 
 /* ---- launches ------------------------------------------------------------------------------------------ */
@@ -325,17 +345,19 @@ typedef struct hone_answer hone_answer;
  *  worse tier.  `cache` MAY be NULL (then the default).  The kernel MUST outlive the answer.  Errors: HONE_E_ARG, HONE_E_CONFIG (not even the default is valid). */
 HONE_API HONE_NODISCARD hone_status hone_lookup(hone_answer **out, const hone_cache *cache, const hone_kernel *kernel,
                                                 const hone_device *device, const hone_problem *problem, hone_error *err);
-/** Frees its config, too. */
+/** Frees its config, too.  Exclusive: nobody may use answer or config any more. */
 HONE_API void hone_answer_free(hone_answer *answer);
-/** Never HONE_MATCH_NONE. */
+/** How the answer was found.  Never HONE_MATCH_NONE. */
 HONE_API hone_match hone_answer_match(const hone_answer *answer);
-/** Never NULL; lives as long as the answer and its kernel. */
+/** The config to launch with.  Never NULL; lives as long as the answer and its kernel. */
 HONE_API const hone_config *hone_answer_config(const hone_answer *answer);
-/** Measured time of one run in milliseconds; 0 when unknown (default). */
+/** Median time of one run in milliseconds, as it was measured for this very problem on this kind of device; 0 when the match is not exact. */
 HONE_API double hone_answer_time_ms(const hone_answer *answer);
-/** The whole answer as JSON (spec/json.md, "lookup"): tier, distance, layer, age, effort, times, why better tiers did not match. */
+/** The whole answer as JSON (spec/json.md, "lookup"): tier, distance, layer, age, effort, times, why better tiers did not match.  Asks nothing anew.
+ *  Threads: any number.  Errors: HONE_E_ARG, HONE_E_NOMEM, HONE_E_LIMIT. */
 HONE_API HONE_NODISCARD hone_status hone_answer_json(const hone_answer *answer, char **json, hone_error *err);
-/** Every tier and layer, matched or not and why, field by field, as JSON (spec/json.md, "explain"). */
+/** Every tier and layer, matched or not and why, field by field, as JSON (spec/json.md, "explain").  Reads the cache; takes milliseconds with thousands
+ *  of entries of the kernel; counts nothing.  Threads: any number.  Errors: those of hone_lookup, HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_explain(char **json, const hone_cache *cache, const hone_kernel *kernel,
                                                  const hone_device *device, const hone_problem *problem, hone_error *err);
 
@@ -363,13 +385,16 @@ HONE_API HONE_NODISCARD hone_status hone_group_lookup(const hone_config **config
 
 /** Called once an entry with its JSON (spec/json.md, "entry"); a non-zero return stops.  No transaction is open meanwhile. */
 typedef int hone_entry_fn(const char *entry_json, void *user);
-/** Every entry, in key order.  Damaged records are skipped and counted in *damaged (MAY be NULL). */
+/** Every entry of the cache's own file, in key order; not those of packs (with packs only: none).  Damaged records are skipped and counted in *damaged (MAY be NULL).  Reads a
+ *  few entries at a time, so that a slow `fn` holds nobody up: what is stored meanwhile may or may not be among them.  HONE_OK also when `fn` stopped.
+ *  Threads: any number; `fn` runs on the caller's.  Errors: HONE_E_FORKED, HONE_E_STORE, HONE_E_NOMEM, HONE_E_ARG. */
 HONE_API HONE_NODISCARD hone_status hone_cache_each(const hone_cache *cache, hone_entry_fn *fn, void *user, uint64_t *damaged,
                                                     hone_error *err);
 /** One entry with its alternatives, trials and kernel text, as JSON (spec/json.md, "show").  `key` is the hexadecimal key or an
  *  unambiguous beginning of it (at least 4 digits).  Errors: HONE_E_NOTFOUND, HONE_E_ARG (ambiguous). */
 HONE_API HONE_NODISCARD hone_status hone_cache_show(char **json, const hone_cache *cache, const char *key, hone_error *err);
-/** Counts, sizes and counters that survive restarts, as JSON (spec/json.md, "stats"). */
+/** Counts, sizes and counters that survive restarts, as JSON (spec/json.md, "stats"), with what this process has counted and not yet stored.  Does
+ *  not write.  Threads: any number.  Errors: HONE_E_NOTFOUND (packs only), HONE_E_CORRUPT, HONE_E_FORKED, HONE_E_STORE, HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_cache_stats(char **json, const hone_cache *cache, hone_error *err);
 
 /* ---- packs and layers ----------------------------------------------------------------------------------
@@ -391,7 +416,8 @@ typedef struct hone_pack_options {
 } hone_pack_options;
 #define HONE_PACK_OPTIONS_INIT {sizeof(hone_pack_options), 0, 0, 0, 0, NULL, NULL}
 
-/** A cache without a file, for programs that only ship packs: every write to it is HONE_E_PERM. */
+/** A cache without a file, for programs that only ship packs (hone_cache_add_pack): every write to it is HONE_E_PERM.  hone_cache_close frees it.
+ *  Errors: HONE_E_ARG, HONE_E_NOMEM. */
 HONE_API HONE_NODISCARD hone_status hone_cache_new(hone_cache **out, hone_error *err);
 /** Put a pack under the cache as a further layer, for look-ups, near answers and explanations.  Opening costs microseconds, unless the options
  *  ask for more.  At most 64.  Exclusive: not while other threads use the cache.
@@ -459,8 +485,8 @@ typedef struct hone_exchange_options {
 HONE_API HONE_NODISCARD hone_status hone_export(char **report, const hone_cache *cache, const char *out_path,
                                                 const hone_exchange_options *options, hone_error *err);
 /** Take the entries of a pack into the cache, a bounded number in each transaction: what was done before a failure stays, and doing it
- *  again goes on.  Of large packs one transaction is written, by a thread that lives no longer than the call and has all signals blocked, while the
- *  caller's thread unpacks the next; `options`' callbacks are called by the caller's thread alone. */
+ *  again goes on.  Entries are unpacked by a thread that lives no longer than the call and has all signals blocked; the caller's thread writes them,
+ *  and calls `options`' callbacks, between transactions. */
 HONE_API HONE_NODISCARD hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
                                                 const hone_exchange_options *options, hone_error *err);
 /** Merge packs and caches (paths, told apart by their first bytes) into a new pack. */
@@ -624,8 +650,12 @@ typedef struct hone_tune_options {
 #define HONE_TUNE_OPTIONS_INIT /* every member, so that C and C++ take it without a warning */                \
     {sizeof(hone_tune_options), 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL}
 
-/** Make sure that the cache or one of its packs has an exact answer, tuning when none has one; the result as JSON (spec/json.md, "tune").
- *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.
+/** Make sure that the cache or one of its packs has an exact answer of the effort that trials_max stands for (below 100 quick, from 500 thorough), tuning
+ *  when none has one; the result as JSON (spec/json.md, "tune").  An answer of less effort is where the tuning begins: its config is measured with the
+ *  others, and what comes out takes its place, so that an effort is spent once.  A key that could not be tuned is refused (HONE_E_NOVALID, with the
+ *  reason) for an hour, after the next failure for two, and so on up to a week; `force` tries at once.
+ *  `device` NULL: that of hone_device_for with the options' device and evaluator; an evaluator is then started once for both.  `problem` NULL: the
+ *  kernel's default sizes.
  *  Blocks for as long as the options allow.  Creates processes (evaluator, compilers).  On HONE_E_CANCELLED, HONE_E_NETWORK,
  *  HONE_E_PROVIDER, HONE_E_TIMEOUT everything measured is in the journal and the next call goes on from there.
  *  Errors besides: HONE_E_NOVALID, HONE_E_EVALUATOR, HONE_E_SPEC (the reference does not compile or run), HONE_E_CONFIG, HONE_E_NOMODEL,
@@ -659,7 +689,8 @@ typedef struct hone_tuner_state {
 /** Tune in the background: one thread, all signals blocked in it, takes one problem after the other from a bounded queue.  hone_site_lookup puts in, once
  *  each, what has no exact answer; what has one of less effort than `tune` stands for (hone_tune_options.trials_max); and with HONE_RECHECK_TUNE
  *  what was measured under another driver or toolkit.  It goes on with the answer that it has, and a later one finds the result.  Only one of all
- *  processes tunes a key; what could not be tuned is remembered for an hour.  Threads: MAY be called while others look up; not beside
+ *  processes tunes a key; what another is at stays queued until its result is there, and is tuned here if it dies over it; a key without a config that runs is left alone by all of them
+ *  for an hour, then two, up to a week; after another failure (evaluator, model) for a minute, then two, up to half an hour.  Threads: MAY be called while others look up; not beside
  *  another start or stop.  Errors: HONE_E_EXISTS (one runs), HONE_E_PERM (read-only cache), HONE_E_ARG, HONE_E_NOMEM, those of hone_cache_open. */
 HONE_API HONE_NODISCARD hone_status hone_tuner_start(hone_cache *cache, const hone_tuner_options *options, hone_error *err);
 /** Stop the tuner and wait at most `wait_ms` for it; what waits in the queue is dropped, what is measured is kept in the journal.  HONE_OK also when
@@ -688,10 +719,10 @@ typedef struct hone_resolve_options {
 
 /** A look-up that may wait: for the first launch, for warming up, for programs that rather wait than launch with a default.  *config and *match (MAY be
  *  NULL) are the best known answer at the end, also when this fails (NULL: none is valid); they live as long as the site.
- *  Blocks until the answer is exact and of the wanted effort, or the deadline.  HONE_MISS_TUNE_NOW tunes on this thread and creates processes; of many
+ *  Blocks until the answer is exact and of the wanted effort, the tuner could not make it so, or the deadline.  HONE_MISS_TUNE_NOW tunes on this thread and creates processes; of many
  *  threads and processes that ask, one tunes, and the others see its result within milliseconds; if it dies, another takes over.  Its deadline is looked
  *  at between measurements: an evaluator that starts, prepares or compiles is waited for up to its own limits.
- *  Threads: any number.  Errors: HONE_E_TIMEOUT (the deadline), HONE_E_STATE (no tuner runs), HONE_E_PERM (read-only cache), HONE_E_ARG,
+ *  Threads: any number.  Errors: HONE_E_TIMEOUT (the deadline), HONE_E_STATE (no tuner runs, or it was stopped), HONE_E_NOVALID (could not be tuned), HONE_E_PERM (read-only cache), HONE_E_ARG,
  *  HONE_E_CONFIG (no valid config), and those of hone_tune. */
 HONE_API HONE_NODISCARD hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,
                                                       const hone_resolve_options *options, hone_match *match, hone_error *err);

@@ -10,7 +10,14 @@ uint64_t hone__clock_ns(void) {
 }
 
 int64_t hone__clock_unix_s(void) {
-    return (int64_t)time(NULL);
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec;
+}
+
+int64_t hone__clock_boot_s(void) {
+    struct timespec now;
+    return clock_gettime(CLOCK_BOOTTIME, &now) == 0 ? (int64_t)now.tv_sec : 0;
 }
 
 void hone__sleep_ms(uint32_t ms) {

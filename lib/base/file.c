@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,18 +91,29 @@ void hone__folder_sync(const char *path) {
 char *hone__path_join(const char *base_dir, const char *relative) {
     if (base_dir == NULL || base_dir[0] == '\0' || relative[0] == '/')
         return hone__strdup(relative);
-    size_t length = strlen(base_dir) + strlen(relative) + 2;
-    char *joined = hone__alloc(length);
-    if (joined != NULL)
-        (void)snprintf(joined, length, "%s/%s", base_dir, relative);
+    size_t base = strlen(base_dir), rest = strlen(relative);
+    base -= base_dir[base - 1] == '/' ? 1 : 0; /* the root */
+    char *joined = hone__alloc(base + rest + 2);
+    if (joined != NULL) {
+        memcpy(joined, base_dir, base);
+        joined[base] = '/';
+        memcpy(joined + base + 1, relative, rest);
+    }
     return joined;
 }
 
+const char *hone__path_name(const char *path) {
+    const char *name = path;
+    for (const char *c = path; *c != '\0'; c++)
+        name = *c == '/' ? c + 1 : name;
+    return name;
+}
+
 char *hone__path_dir(const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
+    size_t bytes = (size_t)(hone__path_name(path) - path);
+    if (bytes == 0)
         return hone__strdup(".");
-    return hone__strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    return hone__strndup(path, bytes == 1 ? 1 : bytes - 1);
 }
 
 hone_status hone__mkdir_all(const char *path, hone_error *err) {

@@ -16,6 +16,8 @@ hone_status hone__file_write_lightly(const char *path, const char *text, size_t 
 void hone__folder_sync(const char *path);
 /* base_dir/relative in one string; `relative` alone when it is absolute or base_dir is NULL or empty. */
 char *hone__path_join(const char *base_dir, const char *relative);
+/* What comes after the last slash, within `path`. */
+const char *hone__path_name(const char *path);
 /* The folder part, "." when there is none. */
 char *hone__path_dir(const char *path);
 /* Create a directory and its parents, 0700. */

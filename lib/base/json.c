@@ -8,8 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* cJSON says only that it failed: whether that was for want of memory is seen here. */
+static _Thread_local bool was_short;
+
+static void *alloc_for_cjson(size_t bytes) {
+    void *memory = hone__alloc(bytes);
+    was_short = was_short || memory == NULL;
+    return memory;
+}
+
 static void hook_cjson(void) {
-    cJSON_Hooks hooks = {.malloc_fn = hone__alloc, .free_fn = hone__free};
+    cJSON_Hooks hooks = {.malloc_fn = alloc_for_cjson, .free_fn = hone__free};
     cJSON_InitHooks(&hooks);
 }
 
@@ -132,7 +141,9 @@ static cJSON *parse_copy(const char *text, size_t bytes, size_t *end, bool *no_m
     if (copy == NULL)
         return NULL;
     const char *stop = NULL;
+    was_short = false;
     cJSON *item = cJSON_ParseWithLengthOpts(copy, bytes, &stop, 0);
+    *no_memory = item == NULL && was_short;
     *end = stop == NULL ? 0 : (size_t)(stop - copy);
     hone__free(copy);
     return item;

@@ -261,12 +261,13 @@ static const char *copy_word(const char *from, char **to) {
     return quote == '\0' ? from : NULL;
 }
 
-char **hone__words_split(const char *line) {
+hone_status hone__words_split(char ***out, const char *line) {
     size_t length = strlen(line);
     size_t slots = length / 2 + 2;
     char **words = hone__alloc(slots * sizeof(char *) + length + 1);
+    *out = NULL;
     if (words == NULL)
-        return NULL;
+        return HONE_E_NOMEM;
     char *text = (char *)(words + slots);
     size_t count = 0;
     for (const char *c = line;;) {
@@ -278,9 +279,14 @@ char **hone__words_split(const char *line) {
         c = copy_word(c, &text);
         if (c == NULL) {
             hone__free(words);
-            return NULL;
+            return HONE_E_ARG;
         }
     }
     words[count] = NULL;
-    return words;
+    if (count == 0) {
+        hone__free(words);
+        return HONE_E_ARG;
+    }
+    *out = words;
+    return HONE_OK;
 }

@@ -40,7 +40,7 @@ void hone__process_kill(hone__process *process);
 /* Describe a wait status: "exited with status 3", "killed by signal 11 (Segmentation fault)". */
 void hone__process_describe(int wait_status, char *text, size_t bytes);
 /* Split a command line into words as a shell would (spaces, quotes, backslash; no expansion).  NULL-terminated, one block
- * (hone__free); NULL when out of memory or a quote is open. */
-char **hone__words_split(const char *line);
+ * (hone__free).  HONE_E_NOMEM; HONE_E_ARG: there is no word, or a quote is open. */
+hone_status hone__words_split(char ***out, const char *line);
 
 #endif

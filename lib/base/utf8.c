@@ -24,10 +24,19 @@ size_t hone__utf8_length(const char *text, size_t left) {
 
 size_t hone__utf8_span(const char *text, size_t bytes) {
     size_t at = 0;
-    for (size_t length; at < bytes; at += length) {
-        length = hone__utf8_length(text + at, bytes - at);
+    while (at < bytes) {
+        uint64_t eight;
+        if (bytes - at >= sizeof eight) {
+            memcpy(&eight, text + at, sizeof eight);
+            if ((eight & 0x8080808080808080u) == 0) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        size_t length = hone__utf8_length(text + at, bytes - at);
         if (length == 0)
             break;
+        at += length;
     }
     return at;
 }

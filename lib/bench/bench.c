@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STRAGGLER_NS 1000000000u /* a compile that takes longer may be overtaken */
+#define STRAGGLER_NS 500000000u /* a compile that takes longer may be overtaken */
 #define POLL_MS 200u
 
 static uint64_t deadline_in(double seconds) {
@@ -682,8 +682,9 @@ static void keep_or_free(hone__bench *bench, hone__job *job) {
     }
 }
 
-/* Results come in the order of submission, so that a tuning can be repeated.  But one compile that takes a second and more, while half of the
- * queue behind it is done, must not keep compilers and device idle: then the first that is done overtakes.  UINT32_MAX: none yet. */
+/* Results come in the order of submission, so that a tuning can be repeated.  But one compile that takes half a second and more,
+ * while so much of the queue behind it is done that a compiler is idle, must not hold up the rest: then the first that is done overtakes.
+ * UINT32_MAX: none yet. */
 static uint32_t next_done(const hone__bench *bench) {
     const hone__job *head = bench->queue[0];
     uint32_t first = UINT32_MAX, done = 0;
@@ -693,7 +694,7 @@ static uint32_t next_done(const hone__bench *bench) {
             done++;
         }
     }
-    bool stuck = head->state == HONE_JOB_COMPILING && hone__clock_ns() - head->sent_ns > STRAGGLER_NS && 2 * done + 1 >= bench->queue_count;
+    bool stuck = head->state == HONE_JOB_COMPILING && hone__clock_ns() - head->sent_ns > STRAGGLER_NS && bench->queue_count - done < bench->parallel;
     return first == 0 || stuck ? first : UINT32_MAX;
 }
 

@@ -158,7 +158,7 @@ static size_t texts_bytes(const cJSON *list) {
 /* Architecture, standard, folders, then what the spec says. */
 static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, const char *include_dir, const cJSON *options, hone_error *err) {
     size_t room = texts_bytes(options) + strlen(gpus->nvrtc->headers) + strlen(gpus->nvrtc->libcu) + (include_dir != NULL ? strlen(include_dir) : 0) + 256;
-    size_t count = (size_t)cJSON_GetArraySize(options) + 8; /* 6 of our own at most */
+    size_t count = (size_t)cJSON_GetArraySize(options) + 8; /* 7 of our own at most */
     size_t used = 0;
     bool standard = false;
     order->store = hone__alloc(room);
@@ -176,6 +176,8 @@ static hone_status set_options(compile_order *order, const hone__gpu_set *gpus, 
     add(order, &used, room, "--gpu-architecture=", gpus->arch);
     if (!standard)
         add(order, &used, room, "-std=c++17", "");
+    if (gpus->nvrtc->major > 12 || (gpus->nvrtc->major == 12 && gpus->nvrtc->minor >= 9))
+        add(order, &used, room, "--no-cache", ""); /* opening NVRTC's own cache of files costs a process more than most compiles, and no code comes twice */
     add(order, &used, room, "-default-device", ""); /* helpers that are only constexpr or inline are device code, as there is no other */
     if (include_dir != NULL && include_dir[0] != '\0')
         add(order, &used, room, "-I", include_dir);

@@ -603,8 +603,7 @@ int hone_worker_main(int argc, char **argv) {
     hone__buf_init(&worker.in, (size_t)HONE_LIMIT_MESSAGE_BYTES + 131072);
     (void)hone__json_parse(&worker.inbox, "[]", 2, "inbox", NULL); /* by our parser, which gives cJSON our allocator */
     const char *compiler = getenv("CC");
-    worker.compiler = hone__words_split(compiler != NULL && compiler[0] != '\0' ? compiler : "cc");
-    if (worker.inbox == NULL || worker.compiler == NULL || worker.compiler[0] == NULL) {
+    if (hone__words_split(&worker.compiler, compiler != NULL && compiler[0] != '\0' ? compiler : "cc") != HONE_OK || worker.inbox == NULL) {
         (void)fprintf(stderr, "hone worker: no memory, or an open quote in $CC\n");
         return 70;
     }

@@ -25,17 +25,21 @@ void hone_answer_free(hone_answer *answer) {
     hone__free(answer);
 }
 
+void hone__entry_promote(hone__entry *entry, uint32_t rank) {
+    if (rank == 0)
+        return;
+    hone__ranked best = entry->best;
+    entry->best = entry->alternative[rank - 1];
+    entry->alternative[rank - 1] = best;
+}
+
 bool hone__answer_take_entry(hone_answer *answer, hone__entry *out) {
     if (!answer->has_source)
         return false;
     *out = answer->source;
     answer->source = (hone__entry){.kernel_name = NULL};
     answer->has_source = false;
-    if (answer->rank > 0) { /* better ones are not valid here */
-        hone__ranked best = out->best;
-        out->best = out->alternative[answer->rank - 1];
-        out->alternative[answer->rank - 1] = best;
-    }
+    hone__entry_promote(out, answer->rank);
     return true;
 }
 

@@ -14,10 +14,10 @@ enum { NOTE_BYTES = 4096 };
 
 /* ---- open and close ---- */
 
-static uint64_t make_token(const void *handle) {
+static uint64_t make_token(const hone_cache *cache) {
     struct {
-        uint64_t time, handle, pid;
-    } seed = {hone__clock_ns(), (uint64_t)(uintptr_t)handle, (uint64_t)getpid()};
+        uint64_t time, cache, pid;
+    } seed = {hone__clock_ns(), (uint64_t)(uintptr_t)cache, (uint64_t)cache->pid};
     hone__hash hash = hone__hash_bytes(&seed, sizeof seed);
     uint64_t token;
     memcpy(&token, hash.byte, sizeof token);
@@ -36,7 +36,7 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     if (path == NULL)
         HONE_TRY(hone__cache_default_path(&chosen, err));
     hone_status status =
-        hone__cache_resolve_path(&resolved, path == NULL ? chosen : path, o.read_only == 0, o.allow_network_fs != 0, err);
+        hone__cache_resolve_path(&resolved, path == NULL ? chosen : path, o.read_only == 0, err);
     hone__free(chosen);
     HONE_TRY(status);
     hone_cache *cache = hone__alloc(sizeof *cache);
@@ -54,7 +54,7 @@ hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache
     cache->wait_ms = o.writer_wait_ms == 0 ? HONE_CACHE_WAIT_MS : o.writer_wait_ms;
     cache->token = make_token(cache);
     cache->recheck = (hone_recheck)o.recheck;
-    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
+    hone__mutex_init(&cache->sites_mutex);
     *out = cache;
     return HONE_OK;
 }
@@ -68,7 +68,7 @@ hone_status hone_cache_new(hone_cache **out, hone_error *err) {
     cache->pid = getpid();
     cache->read_only = true;
     cache->token = make_token(cache);
-    (void)pthread_mutex_init(&cache->sites_mutex, NULL);
+    hone__mutex_init(&cache->sites_mutex);
     return HONE_OK;
 }
 
@@ -150,7 +150,7 @@ static hone_status get_fn(hone__txn *txn, void *user, hone_error *err) {
 hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err) {
     memset(out, 0, sizeof *out);
     entry_call call = {.key = key, .out = out};
-    hone_status status = hone__store_read(cache, get_fn, &call, err);
+    hone_status status = hone__store_read_entries(cache, get_fn, &call, err);
     if (status == HONE_E_CORRUPT)
         hone__cache_count(cache, "miss_corrupt", 1);
     return status;
@@ -226,7 +226,7 @@ hone_status hone__cache_of_kernel(const hone_cache *cache, const uint8_t kernel_
     *out = NULL;
     *count = 0;
     list_call call = {.kernel_id = kernel_id, .max = max};
-    hone_status status = hone__store_read(cache, list_fn, &call, err);
+    hone_status status = hone__store_read_entries(cache, list_fn, &call, err);
     if (status != HONE_OK) {
         list_free(&call);
         return status;
@@ -307,11 +307,15 @@ static hone_status decode_failure(void *out, const void *bytes, size_t count, ho
     return hone__failure_decode(out, bytes, count, slot);
 }
 
-hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
+hone_status hone__cache_past_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
     memset(out, 0, sizeof *out);
     uint8_t bytes[HONE_FAILURE_SLOT_BYTES];
     record_call call = {.table = HONE_TABLE_STAT, .slot = hone__failure_slot(key, bytes), .decode = decode_failure, .out = out, .what = "failure"};
-    HONE_TRY(hone__store_read(cache, get_record_fn, &call, err));
+    return hone__store_read(cache, get_record_fn, &call, err);
+}
+
+hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err) {
+    HONE_TRY(hone__cache_past_failure(cache, key, out, err));
     int64_t now = hone__clock_unix_s();
     if (out->expires_unix_s > now && out->created_unix_s <= now + 2) /* one from the future: the clock was set back since */
         return HONE_OK;

@@ -16,6 +16,8 @@ hone_status hone__cache_get(const hone_cache *cache, const hone__key *key, hone_
 /* Store; the better evidence stays (hone__entry_compare) unless `replace`.  Also removes a failure of the key.  HONE_E_VERSION: an entry
  * of a newer Hone is there, and is kept. */
 hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err);
+/* The same for what is known to be better than `superseded`, whatever the figures say: if that is still what is there, it is replaced. */
+hone_status hone__cache_put_over(hone_cache *cache, const hone__entry *entry, const hone__entry *superseded, hone_error *err);
 /* What became of an entry that was put. */
 typedef enum hone__join {
     HONE_JOIN_ADDED,    /* there was none, or a damaged one */
@@ -57,11 +59,15 @@ hone_status hone__cache_get_kernel(const hone_cache *cache, const uint8_t id[16]
 hone_status hone__cache_put_failure(hone_cache *cache, const hone__key *key, const hone__failure *failure, hone_error *err);
 /* HONE_E_NOTFOUND when there is none or it has expired. */
 hone_status hone__cache_get_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err);
+/* One that has expired, too. */
+hone_status hone__cache_past_failure(const hone_cache *cache, const hone__key *key, hone__failure *out, hone_error *err);
 
 /* Claim the key for tuning.  HONE_OK: ours.  HONE_E_BUSY: another live process has it (message names host and pid).  A claim holds
- * owner pid and start time, boot id, PID namespace and expiry; a dead owner's claim falls. */
+ * owner pid and start time, boot id, PID namespace and expiry; a dead owner's claim falls.  A clock that is set forth or back changes nothing. */
 hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err);
 hone_status hone__claim_renew(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err);
+/* Does another that lives have it?  *ours: we have it.  Only looks, and waits for nobody. */
+bool hone__claim_held(const hone_cache *cache, const hone__key *key, bool *ours);
 void hone__claim_drop(hone_cache *cache, const hone__key *key);
 
 /* Counters that survive restarts: "hit_exact", "hit_near_shape", "hit_near_device", "default", "miss_no_entry", "miss_corrupt", "miss_space", "tune_started",

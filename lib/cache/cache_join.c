@@ -11,6 +11,7 @@ typedef struct join_call {
     hone__buf *encoded;
     uint32_t count;
     bool replace, dry_run;
+    const hone__entry *superseded; /* is replaced whatever the figures say; or NULL */
     hone__join *result;
 } join_call;
 
@@ -23,7 +24,8 @@ static hone_status join_one(hone__txn *txn, const join_call *call, uint32_t i, h
     hone_status status = hone__txn_entry(txn, key, &old);
     if (status == HONE_OK) {
         int order = hone__entry_compare(&call->stored[i], &old);
-        result = order == 0 ? HONE_JOIN_SAME : call->replace || order < 0 ? HONE_JOIN_REPLACED : HONE_JOIN_KEPT;
+        bool over = call->replace || (call->superseded != NULL && hone__entry_compare(call->superseded, &old) == 0);
+        result = order == 0 ? HONE_JOIN_SAME : over || order < 0 ? HONE_JOIN_REPLACED : HONE_JOIN_KEPT;
         hone__entry_clear(&old);
     } else if (status == HONE_E_VERSION) {
         result = HONE_JOIN_NEWER;
@@ -59,32 +61,46 @@ static hone_status encode_one(join_call *call, uint32_t i, hone_error *err) {
     return hone__fail(err, status, "cache", "cannot store this entry: %s", status == HONE_E_LIMIT ? "a text in it is too long" : hone_status_text(status));
 }
 
-hone_status hone__cache_join(hone_cache *cache, const hone__entry *entry, uint32_t count, bool replace, bool dry_run, hone__join *result,
-                             hone_error *err) {
-    HONE_TRY(dry_run ? hone__cache_usable(cache, err) : hone__cache_writable(cache, err));
-    join_call call = {.cache = cache, .entry = entry, .count = count, .replace = replace, .dry_run = dry_run, .result = result};
-    call.stored = hone__alloc_array(count, sizeof *call.stored);
-    call.encoded = hone__alloc_array(count, sizeof *call.encoded);
-    hone_status status = call.stored == NULL || call.encoded == NULL ? hone__fail(err, HONE_E_NOMEM, "cache", "no memory to store entries") : HONE_OK;
-    for (uint32_t i = 0; i < count && status == HONE_OK; i++)
-        status = encode_one(&call, i, err);
+static hone_status join(join_call *call, hone_error *err) {
+    hone_cache *cache = call->cache;
+    HONE_TRY(call->dry_run ? hone__cache_usable(cache, err) : hone__cache_writable(cache, err));
+    call->stored = hone__alloc_array(call->count, sizeof *call->stored);
+    call->encoded = hone__alloc_array(call->count, sizeof *call->encoded);
+    hone_status status = call->stored == NULL || call->encoded == NULL ? hone__fail(err, HONE_E_NOMEM, "cache", "no memory to store entries") : HONE_OK;
+    for (uint32_t i = 0; i < call->count && status == HONE_OK; i++)
+        status = encode_one(call, i, err);
     if (status == HONE_OK)
-        status = dry_run ? hone__store_read(cache, join_fn, &call, err) : hone__store_write(cache, join_fn, &call, err);
-    for (uint32_t i = 0; i < count; i++) {
-        if (call.stored != NULL)
-            hone__entry_clear(&call.stored[i]);
-        if (call.encoded != NULL)
-            hone__buf_free(&call.encoded[i]);
+        status = call->dry_run ? hone__store_read(cache, join_fn, call, err) : hone__store_write(cache, join_fn, call, err);
+    for (uint32_t i = 0; i < call->count; i++) {
+        if (call->stored != NULL)
+            hone__entry_clear(&call->stored[i]);
+        if (call->encoded != NULL)
+            hone__buf_free(&call->encoded[i]);
     }
-    hone__free(call.stored);
-    hone__free(call.encoded);
+    hone__free(call->stored);
+    hone__free(call->encoded);
     return status;
 }
 
-hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err) {
+hone_status hone__cache_join(hone_cache *cache, const hone__entry *entry, uint32_t count, bool replace, bool dry_run, hone__join *result,
+                             hone_error *err) {
+    join_call call = {.cache = cache, .entry = entry, .count = count, .replace = replace, .dry_run = dry_run, .result = result};
+    return join(&call, err);
+}
+
+static hone_status put_one(hone_cache *cache, const hone__entry *entry, bool replace, const hone__entry *superseded, hone_error *err) {
     hone__join result;
-    HONE_TRY(hone__cache_join(cache, entry, 1, replace, false, &result, err));
+    join_call call = {.cache = cache, .entry = entry, .count = 1, .replace = replace, .superseded = superseded, .result = &result};
+    HONE_TRY(join(&call, err));
     if (result == HONE_JOIN_NEWER)
         return hone__fail(err, HONE_E_VERSION, "cache", "the entry of this key in %s was written by a newer Hone and is kept", hone_cache_path(cache));
     return HONE_OK;
+}
+
+hone_status hone__cache_put(hone_cache *cache, const hone__entry *entry, bool replace, hone_error *err) {
+    return put_one(cache, entry, replace, NULL, err);
+}
+
+hone_status hone__cache_put_over(hone_cache *cache, const hone__entry *entry, const hone__entry *superseded, hone_error *err) {
+    return put_one(cache, entry, false, superseded, err);
 }

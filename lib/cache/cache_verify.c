@@ -214,8 +214,8 @@ static hone_status verify_table(const hone_cache *cache, verify_call *call, hone
 static hone_status check_pages(const char *path, char *reason, size_t reason_bytes, uint64_t *file_bytes, hone__file_state *state, hone_error *err) {
     int fd;
     struct stat info;
-    HONE_TRY(hone__open_trusted(&fd, path, O_RDONLY, true, err));
-    *file_bytes = fstat(fd, &info) == 0 ? (uint64_t)info.st_size : 0;
+    HONE_TRY(hone__open_trusted(&fd, &info, path, O_RDONLY, true, err));
+    *file_bytes = (uint64_t)info.st_size;
     *state = hone__file_check_whole(fd, reason, reason_bytes);
     int code = errno;
     (void)close(fd);
@@ -259,7 +259,7 @@ hone_status hone__cache_verify(hone__buf *buf, const char *path, hone__work *wor
     hone__file_state state = HONE_FILE_DAMAGED;
     table_count sum[HONE_TABLE_COUNT] = {0};
     *sound = false;
-    HONE_TRY(hone__cache_resolve_path(&resolved, path, false, false, err));
+    HONE_TRY(hone__cache_resolve_path(&resolved, path, false, err));
     hone_status status = check_pages(resolved, reason, sizeof reason, &file_bytes, &state, err);
     if (status == HONE_OK && state == HONE_FILE_NEW)
         (void)snprintf(reason, sizeof reason, "it is empty: nothing was stored there yet");

@@ -1,6 +1,7 @@
 /* cache_view.c: looking into a cache from outside: every entry, one entry with all that is known of it, counts. */
 #define _GNU_SOURCE
 #include "alloc.h"
+#include "clock.h"
 #include "exchange.h"
 #include "slot.h"
 #include "status.h"
@@ -276,6 +277,26 @@ static hone_status print_counters(hone__txn *txn, hone__buf *buf) {
     return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 
+/* Failures that are still believed. */
+static hone_status count_failures(hone__txn *txn, uint64_t *count) {
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int64_t now = hone__clock_unix_s();
+    *count = 0;
+    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_STAT, &cursor));
+    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){"f:", 2}, &key, &value);
+    while (status == HONE_OK && key.mv_size > 2 && memcmp(key.mv_data, "f:", 2) == 0) {
+        hone__failure failure;
+        if (hone__failure_decode(&failure, value.mv_data, value.mv_size, (hone__slot_key){key.mv_data, key.mv_size}) == HONE_OK) {
+            *count += failure.expires_unix_s > now;
+            hone__failure_clear(&failure);
+        }
+        status = hone__cursor_next(txn, cursor, &key, &value);
+    }
+    mdb_cursor_close(cursor);
+    return status == HONE_E_NOTFOUND ? HONE_OK : status;
+}
+
 static hone_status stats_fn(hone__txn *txn, void *user, hone_error *err) {
     stats_call *call = user;
     hone__buf *buf = call->buf;
@@ -306,6 +327,10 @@ static hone_status stats_fn(hone__txn *txn, void *user, hone_error *err) {
             return hone__mdb_fail(err, store, rc, "read");
         hone__buf_printf(buf, ",\"%s\":%llu", tables[t].name, (unsigned long long)table.ms_entries);
     }
+    uint64_t failures = 0;
+    if (count_failures(txn, &failures) != HONE_OK)
+        return hone__fail(err, HONE_E_STORE, "cache", "cannot read the failures in %s", store->path);
+    hone__buf_printf(buf, ",\"failures\":%llu", (unsigned long long)failures);
     hone__buf_printf(buf, ",\"readers\":%u,\"commits\":%llu,\"format\":%u,\"lmdb\":", info.me_numreaders, (unsigned long long)info.me_last_txnid,
                      HONE_CACHE_VERSION);
     int major, minor, patch;

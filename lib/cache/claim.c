@@ -1,5 +1,6 @@
 /* claim.c: one process tunes a key at a time.  A claim names its owner well enough to see whether it still lives: pid and start
- * time, the boot and the PID namespace that these belong to, and an expiry for owners that cannot be seen. */
+ * time, the boot and the PID namespace that these belong to, and an expiry for owners that cannot be seen: by a clock that nobody can set, where owner and
+ * asker share one. */
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "clock.h"
@@ -22,6 +23,8 @@ typedef struct claim_record {
     uint64_t pid, start, namespace_inode;
     char boot_id[64], host[65];
     int64_t created_unix_s, expires_unix_s;
+    uint64_t clock_inode;   /* of the time namespace */
+    int64_t expires_boot_s; /* 0: unknown */
 } claim_record;
 
 static const hone__field claim_fields[] = {
@@ -29,6 +32,7 @@ static const hone__field claim_fields[] = {
     HONE_FIELD(U64, claim_record, start, 0),           HONE_FIELD(U64, claim_record, namespace_inode, 0),
     HONE_FIELD(ARRAY, claim_record, boot_id, 63),      HONE_FIELD(ARRAY, claim_record, host, 64),
     HONE_FIELD(I64, claim_record, created_unix_s, 0),  HONE_FIELD(I64, claim_record, expires_unix_s, 0),
+    HONE_FIELD(U64, claim_record, clock_inode, 0),     HONE_FIELD(I64, claim_record, expires_boot_s, 0),
 };
 static const hone__layout claim_layout = {HONE_RECORD_CLAIM, sizeof(claim_record), claim_fields, sizeof claim_fields / sizeof claim_fields[0]};
 
@@ -63,22 +67,41 @@ static process_state look_at_process(uint64_t pid) {
     return state;
 }
 
-static void describe_self(claim_record *out, const hone_cache *cache) {
+static uint64_t inode_of(const char *path) {
     struct stat info;
+    return stat(path, &info) == 0 ? (uint64_t)info.st_ino : 0;
+}
+
+static void describe_self(claim_record *out, const hone_cache *cache) {
     memset(out, 0, sizeof *out);
     out->token = cache == NULL ? 0 : cache->token;
     out->pid = (uint64_t)getpid();
     out->start = look_at_process(out->pid).start;
-    out->namespace_inode = stat("/proc/self/ns/pid", &info) == 0 ? (uint64_t)info.st_ino : 0;
+    out->namespace_inode = inode_of("/proc/self/ns/pid");
+    out->clock_inode = inode_of("/proc/self/ns/time"); /* 0: a kernel that has none */
     read_small("/proc/sys/kernel/random/boot_id", out->boot_id, sizeof out->boot_id);
     if (gethostname(out->host, sizeof out->host) != 0)
         out->host[0] = '\0';
     out->host[sizeof out->host - 1] = '\0';
 }
 
-static bool is_dead(const claim_record *owner, const claim_record *self, int64_t now) {
+/* Does the owner's clock since the boot say the same as ours? */
+static bool one_clock(const claim_record *owner, const claim_record *self) {
+    return owner->expires_boot_s > 0 && self->boot_id[0] != '\0' && strcmp(owner->boot_id, self->boot_id) == 0 &&
+           owner->clock_inode == self->clock_inode;
+}
+
+static bool has_expired(const claim_record *owner, const claim_record *self, int64_t now) {
+    if (one_clock(owner, self)) {
+        int64_t boot = hone__clock_boot_s();
+        return owner->expires_boot_s <= boot || owner->expires_boot_s > boot + LEASE_S_MAX;
+    }
     /* Taken in the future: the clock was set back since, and the expiry means nothing.  An owner that lives takes it anew when it renews. */
-    if (owner->expires_unix_s <= now || owner->created_unix_s > now + CLOCK_SLACK_S || owner->expires_unix_s > now + LEASE_S_MAX + CLOCK_SLACK_S)
+    return owner->expires_unix_s <= now || owner->created_unix_s > now + CLOCK_SLACK_S || owner->expires_unix_s > now + LEASE_S_MAX + CLOCK_SLACK_S;
+}
+
+static bool is_dead(const claim_record *owner, const claim_record *self, int64_t now) {
+    if (has_expired(owner, self, now))
         return true;
     if (strcmp(owner->boot_id, self->boot_id) != 0)
         return strcmp(owner->host, self->host) == 0; /* this machine has been started again since */
@@ -111,6 +134,7 @@ typedef struct claim_call {
     bool renew;   /* only an own claim */
     bool fresh;   /* out: it was not ours before */
     bool dropped; /* out: it was ours, and is no longer */
+    bool ours;    /* out, of a mere look: we have it */
 } claim_call;
 
 static hone_status read_claim(hone__txn *txn, hone__slot_key slot, claim_record *out) {
@@ -119,9 +143,10 @@ static hone_status read_claim(hone__txn *txn, hone__slot_key slot, claim_record 
     return hone__record_decode(out, &claim_layout, value.mv_data, value.mv_size, slot);
 }
 
-static hone_status held_by_another(hone_error *err, const claim_record *owner, int64_t now) {
+static hone_status held_by_another(hone_error *err, const claim_record *owner, const claim_record *self, int64_t now) {
+    int64_t left_s = one_clock(owner, self) ? owner->expires_boot_s - hone__clock_boot_s() : owner->expires_unix_s - now;
     return hone__fail(err, HONE_E_BUSY, "cache", "process %llu on %s is tuning this key; its claim holds for %lld s more; try again when it is done",
-                      (unsigned long long)owner->pid, owner->host, (long long)(owner->expires_unix_s - now));
+                      (unsigned long long)owner->pid, owner->host, (long long)left_s);
 }
 
 /* HONE_E_BUSY when another has the key.  Those who ask again and again while one tunes must not queue for the writer's lock. */
@@ -132,9 +157,10 @@ static hone_status peek_fn(hone__txn *txn, void *user, hone_error *err) {
         return HONE_OK;
     describe_self(&self, call->cache);
     int64_t now = hone__clock_unix_s();
-    if (owner.token == self.token || is_dead(&owner, &self, now))
+    call->ours = owner.token == self.token;
+    if (call->ours || is_dead(&owner, &self, now))
         return HONE_OK;
-    return held_by_another(err, &owner, now);
+    return held_by_another(err, &owner, &self, now);
 }
 
 static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
@@ -149,12 +175,14 @@ static hone_status take_fn(hone__txn *txn, void *user, hone_error *err) {
     bool ours = status == HONE_OK && owner.token == self.token; /* even when it has expired: nobody else has taken it */
     bool held = status == HONE_OK && !ours && !is_dead(&owner, &self, now); /* a damaged claim is nobody's */
     if (held)
-        return held_by_another(err, &owner, now);
+        return held_by_another(err, &owner, &self, now);
     if (call->renew && !ours)
         return hone__fail(err, HONE_E_NOTFOUND, "cache", "the claim on this key is no longer ours");
     call->fresh = !ours;
     self.created_unix_s = ours && owner.created_unix_s < now ? owner.created_unix_s : now;
-    self.expires_unix_s = now + (call->lease_s > LEASE_S_MAX ? LEASE_S_MAX : (int64_t)call->lease_s);
+    int64_t lease_s = call->lease_s > LEASE_S_MAX ? LEASE_S_MAX : (int64_t)call->lease_s;
+    self.expires_unix_s = now + lease_s;
+    self.expires_boot_s = hone__clock_boot_s() + lease_s;
     hone__buf buf;
     hone__buf_init(&buf, 4096);
     status = hone__record_encode(&buf, &claim_layout, &self, slot);
@@ -173,6 +201,13 @@ hone_status hone__claim_take(hone_cache *cache, const hone__key *key, uint32_t l
     if (call.fresh)
         atomic_fetch_add(&cache->claims, 1);
     return HONE_OK;
+}
+
+bool hone__claim_held(const hone_cache *cache, const hone__key *key, bool *ours) {
+    claim_call call = {.cache = (hone_cache *)(uintptr_t)cache, .key = key};
+    bool held = hone__store_read(cache, peek_fn, &call, NULL) == HONE_E_BUSY;
+    *ours = call.ours;
+    return held;
 }
 
 hone_status hone__claim_renew(hone_cache *cache, const hone__key *key, uint32_t lease_s, hone_error *err) {

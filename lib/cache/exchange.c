@@ -5,6 +5,7 @@
 #include "limit.h"
 #include "status.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +26,10 @@ hone_status hone__exchange_options(hone_exchange_options *out, const hone_exchan
     memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
     if (out->policy > HONE_MERGE_THEIRS)
         return hone__fail(err, HONE_E_ARG, "exchange", "%u is no policy of merge", out->policy);
-    return hone__filter_check(out->filter, err);
+    HONE_TRY(hone__filter_check(out->filter, err));
+    if (out->filter != NULL && hone__filter_is_empty(out->filter))
+        out->filter = NULL; /* to ask it, entries would have to be decoded */
+    return HONE_OK;
 }
 
 /* ---- sources by path ---- */
@@ -33,9 +37,13 @@ hone_status hone__exchange_options(hone_exchange_options *out, const hone_exchan
 hone_status hone__source_open(hone__opened *out, const char *path, const hone_pack_options *options, hone_error *err) {
     *out = (hone__opened){NULL, NULL, NULL};
     hone_status status;
+    int code = 0;
     if (path == NULL)
         return hone__fail(err, HONE_E_ARG, "exchange", "no path was given");
-    if (hone__pack_probe(path)) {
+    bool is_pack = hone__pack_probe(path, &code);
+    if (code != 0 && code != ENOENT && code != ENOTDIR)
+        return hone__fail_os(err, hone__status_of_errno(code), "exchange", code, "cannot read %s: %s", path, strerror(code));
+    if (is_pack) {
         status = hone__layer_open(&out->pack, path, options, err);
         if (status == HONE_OK)
             status = hone__pack_source(&out->source, out->pack, err);

@@ -4,62 +4,13 @@
 #include "holds.h"
 #include "layer.h"
 #include "lookup.h"
+#include "versions.h"
 
 #include <string.h>
 
-#define VERSIONS_MAX 16u
+/* ---- other versions of the kernel ---- */
 
-/* ---- other versions of the kernel in the cache and the packs under it ---- */
-
-typedef struct version {
-    uint8_t id[16];
-    uint32_t entries;
-} version;
-
-typedef struct versions {
-    const hone_kernel *kernel;
-    version found[VERSIONS_MAX];
-    uint32_t count;
-} versions;
-
-static void see_entry(versions *all, const hone__entry *entry) {
-    const uint8_t *id = entry->key.kernel;
-    if (strcmp(entry->kernel_name, all->kernel->name) != 0 || memcmp(id, all->kernel->id, 16) == 0)
-        return;
-    uint32_t i = 0;
-    while (i < all->count && memcmp(all->found[i].id, id, 16) != 0)
-        i++;
-    if (i == VERSIONS_MAX)
-        return;
-    if (i == all->count) {
-        memcpy(all->found[i].id, id, 16);
-        all->found[i].entries = 0;
-        all->count++;
-    }
-    all->found[i].entries++;
-}
-
-/* What a damaged record or layer hides is passed over: the tiers have said already what is damaged. */
-static void see_layer(versions *all, const hone_cache *cache, uint32_t layer) {
-    const hone__pack *pack = hone__layer_pack(cache, layer);
-    hone__source *source = NULL;
-    hone_status status = pack == NULL ? hone__cache_source(&source, cache, NULL) : hone__pack_source(&source, pack, NULL);
-    while (status == HONE_OK) {
-        hone__item item;
-        hone__entry entry;
-        const char *reason = NULL;
-        status = source->next(source, &item, &reason, NULL);
-        if (status == HONE_OK && hone__item_decode(&entry, &item) == HONE_OK) {
-            see_entry(all, &entry);
-            hone__entry_clear(&entry);
-        }
-        if (status != HONE_OK && reason != NULL)
-            status = HONE_OK; /* this entry only */
-    }
-    hone__source_close(source);
-}
-
-static void print_version(hone__buf *buf, const hone__query *query, const version *other) {
+static void print_version(hone__buf *buf, const hone__query *query, const hone__version *other) {
     hone__kernel_info info = {.name = NULL};
     hone__buf fields;
     hone__buf_init(&fields, 512);
@@ -71,17 +22,16 @@ static void print_version(hone__buf *buf, const hone__query *query, const versio
     }
     hone__buf_text(buf, "{\"kernel_id\":");
     hone__print_id(buf, other->id);
-    hone__buf_printf(buf, ",\"entries\":%u,\"differs\":", other->entries);
+    hone__buf_printf(buf, ",\"entries\":%llu,\"differs\":", (unsigned long long)other->entries);
     hone__buf_json_string(buf, fields.length > 0 ? fields.data : "");
     hone__buf_char(buf, '}');
     hone__buf_free(&fields);
 }
 
 static void print_versions(hone__buf *buf, const hone__query *query) {
-    versions all = {.kernel = query->kernel, .count = 0};
+    hone__versions all;
+    hone__versions_find(&all, query->cache, query->kernel);
     hone__buf_text(buf, ",\"other_versions\":[");
-    for (uint32_t layer = 0; layer < hone__layer_count(query->cache); layer++)
-        see_layer(&all, query->cache, layer);
     for (uint32_t i = 0; i < all.count; i++) {
         hone__buf_text(buf, i > 0 ? "," : "");
         print_version(buf, query, &all.found[i]);

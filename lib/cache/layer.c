@@ -89,16 +89,37 @@ hone_status hone__layer_open(hone__pack **out, const char *path, const hone_pack
 
 /* ---- adding ---- */
 
-static hone_status add(hone_cache *cache, hone__pack *pack, hone_error *err) {
+static hone_status append(hone_cache *cache, hone__pack *pack, hone_error *err) {
     hone__pack **grown = hone__realloc(cache->pack, (cache->pack_count + 1) * sizeof(hone__pack *));
-    if (grown == NULL) {
-        hone_status status = hone__fail(err, HONE_E_NOMEM, "cache", "no memory to add %s", hone__pack_path(pack));
-        hone__pack_close(pack);
-        return status;
-    }
+    if (grown == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to add %s", hone__pack_path(pack));
     cache->pack = grown;
     cache->pack[cache->pack_count++] = pack;
-    hone__sites_layer_added(cache);
+    return HONE_OK;
+}
+
+static hone_status add(hone_cache *cache, hone__pack *pack, hone_error *err) {
+    hone__wanted *wanted = atomic_load(&cache->wanted);
+    hone_status status = wanted == NULL ? HONE_OK : hone__wanted_layer(wanted, pack, err);
+    if (status == HONE_OK)
+        status = append(cache, pack, err);
+    if (status == HONE_OK)
+        hone__sites_layer_added(cache);
+    else
+        hone__pack_close(pack);
+    return status;
+}
+
+hone_status hone__layers_lend(hone_cache *to, hone__pack *const *pack, uint32_t count, bool own_bytes, hone_error *err) {
+    for (uint32_t i = 0; i < count; i++) {
+        hone__pack *held;
+        HONE_TRY(hone__pack_hold(&held, pack[i], own_bytes, err));
+        hone_status status = append(to, held, err);
+        if (status != HONE_OK) {
+            hone__pack_close(held);
+            return status;
+        }
+    }
     return HONE_OK;
 }
 

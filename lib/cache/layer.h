@@ -11,6 +11,9 @@
  * verified is what is used. */
 hone_status hone__layer_open(hone__pack **out, const char *path, const hone_pack_options *options, hone_error *err);
 
+/* Put packs that are open under another cache under this one too.  With `own_bytes` it may outlive bytes that the program owns. */
+hone_status hone__layers_lend(hone_cache *to, hone__pack *const *pack, uint32_t count, bool own_bytes, hone_error *err);
+
 /* ---- what look-ups ask: layer 0 is the cache's file if it has one, then the packs in the order in which they were added ---- */
 uint32_t hone__layer_count(const hone_cache *cache);
 const char *hone__layer_name(const hone_cache *cache, uint32_t layer);
@@ -20,6 +23,10 @@ const hone__pack *hone__layer_pack(const hone_cache *cache, uint32_t layer);
 hone_status hone__layer_get(const hone_cache *cache, uint32_t layer, const hone__key *key, hone__entry *out, hone_error *err);
 /* Of all layers, the best evidence; HONE_E_NOTFOUND when none has the key, or what the last failing layer said. */
 hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone__entry *out, hone_error *err);
+/* Of all layers the best evidence that serves exactly this question, of at least this effort, and with `current` measured under the software that the
+ * device has now; the config that it gives is its best.  False: there is none. */
+bool hone__exact_enough(const hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                        hone__effort effort, bool current, hone__entry *out);
 /* The entry that a look-up's answer came from, taken out of the answer, with the config that it gave as its best; false: it came from none. */
 bool hone__answer_take_entry(hone_answer *answer, hone__entry *out);
 /* As hone__cache_of_kernel, of one layer. */

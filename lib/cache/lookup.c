@@ -53,17 +53,22 @@ const hone__ranked *hone__entry_ranked(const hone__entry *entry, uint32_t rank) 
     return rank == 0 ? &entry->best : &entry->alternative[rank - 1];
 }
 
-static bool read_config(const hone__query *query, const char *text, hone__config *config, hone__buf *why) {
+/* Configs that are not written as Hone writes them, and those that do not fit, with the reason. */
+static bool read_config_json(const hone__query *query, const char *text, hone__config *config, hone__buf *why) {
     cJSON *json = NULL;
     hone_error err = {0};
     hone_status status = hone__json_parse(&json, text, strlen(text), "stored config", &err);
     if (status == HONE_OK)
         status = hone__config_read(query->kernel->space, json, false, config, NULL, &err);
     cJSON_Delete(json);
-    if (status != HONE_OK) {
+    if (status != HONE_OK)
         hone__buf_printf(why, "its config is not in this space: %s", err.message);
+    return status == HONE_OK;
+}
+
+static bool read_config(const hone__query *query, const char *text, hone__config *config, hone__buf *why) {
+    if (!hone__config_read_text(query->kernel->space, text, config) && !read_config_json(query, text, config, why))
         return false;
-    }
     hone__buf reason;
     hone__buf_init(&reason, HONE_REASON_MAX);
     bool holds = hone__space_holds(query->kernel->space, query->problem.size, config, &reason);

@@ -68,6 +68,8 @@ cJSON *hone__differences(const hone__query *query, const hone__entry *entry);
 
 /* The first of an entry's configs (best, then alternatives) that this kernel allows for these sizes. */
 bool hone__entry_usable(const hone__query *query, const hone__entry *entry, hone__config *config, uint32_t *rank, hone__buf *why);
+/* Make that config the entry's best, because better ones are not valid here. */
+void hone__entry_promote(hone__entry *entry, uint32_t rank);
 const hone__ranked *hone__entry_ranked(const hone__entry *entry, uint32_t rank);
 
 /* Was the entry measured under another driver or toolkit than this device has?  Appends what has changed. */

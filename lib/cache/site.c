@@ -137,7 +137,7 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     if (cache != NULL)
         HONE_TRY(hone__cache_usable(cache, err));
     hone_site *site = hone__alloc(sizeof *site);
-    hone__memo_table *table = site == NULL ? NULL : hone__memo_table_new(kernel->size_count, HONE_SITE_PROBLEMS_MIN);
+    hone__memo_table *table = site == NULL ? NULL : hone__memo_table_new(kernel->size_count, 1);
     if (table == NULL) {
         hone__free(site);
         return hone__fail(err, HONE_E_NOMEM, "site", "no memory for a site of %s", kernel->name);
@@ -146,21 +146,20 @@ hone_status hone_site_open(hone_site **out, hone_cache *cache, const hone_kernel
     site->cache = cache;
     site->kernel = hone__kernel_share(kernel);
     site->device = hone__device_share(device);
-    site->pid = getpid();
+    site->pid = cache != NULL ? cache->pid : getpid();
     site->count = kernel->size_count;
     site->problems_max = o.problems_max;
     site->never_tune = o.never_tune != 0;
     hone__store *store = cache != NULL ? cache->store : NULL; /* packs never change */
-    site->stamp[0] = store != NULL ? store->stamp[0] : &never_changes;
-    site->stamp[1] = store != NULL ? store->stamp[1] : &never_changes;
+    site->stamp[0] = site->stamp[1] = &never_changes;
     site->epoch = store != NULL ? &store->epoch : &never_changes;
-    site->seen_stamp = store != NULL ? UINT64_MAX : 0; /* the first look-up looks */
+    site->seen_stamp = store != NULL ? UINT64_MAX : 0; /* not current: the first two look-ups see to what else they need */
     site->fallback = (hone__answered){.config = {.space = site->kernel->space, .values = site->kernel->space->base},
                                       .improvable = true,
                                       .match = HONE_MATCH_DEFAULT};
     site->find = find_functions[site->count < sizeof find_functions / sizeof find_functions[0] ? site->count : 0];
     choose_sizes(site);
-    (void)pthread_mutex_init(&site->writer, NULL);
+    hone__mutex_init(&site->writer);
     if (cache != NULL) {
         (void)pthread_mutex_lock(&cache->sites_mutex);
         site->next = cache->sites;

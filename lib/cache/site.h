@@ -40,7 +40,7 @@ _Static_assert(sizeof(hone__memo_slot) == 32, "a problem of four sizes is one ca
 
 typedef struct hone__memo_table {
     struct hone__memo_table *older;    /* readers may still be in it */
-    uint32_t mask, count;
+    uint32_t mask;
     size_t stride;
     unsigned char *slot;               /* on a cache line's edge in `memory` */
     void *memory;
@@ -52,7 +52,8 @@ struct hone_site {
     /* What a look-up reads. */
     hone__memo_fn *find;               /* made for this number of sizes */
     _Atomic(hone__memo_table *) table;
-    const _Atomic uint64_t *stamp[2], *epoch;
+    _Atomic(const _Atomic uint64_t *) stamp[2]; /* neither changes before they are needed */
+    const _Atomic uint64_t *epoch;
     _Atomic uint64_t seen_stamp, seen_epoch;
     _Atomic uint32_t generation;       /* counts up when an entry of the kernel has changed */
     uint32_t count;                    /* of sizes */
@@ -67,8 +68,9 @@ struct hone_site {
     bool exactly[HONE_SIZES_MAX];      /* a constraint reads the size, or its role is exact */
     uint32_t problems_max;
     pthread_mutex_t writer;
-    uint64_t known_change, known_epoch; /* of the kernel in the cache, at this generation */
-    uint32_t hand;
+    bool asked, change_known;
+    uint64_t known_change, known_epoch; /* of the kernel in the cache, at this generation; not known yet: it was not later than this commit */
+    uint32_t hand, known;              /* problems in the table; not in the table's own lines, which every look-up reads */
     _Atomic uint64_t near_ns;          /* when entries at other sizes were last looked through for what is known already */
     hone__answered **answer;           /* open addressing */
     uint32_t answer_capacity, answer_count;
@@ -82,7 +84,8 @@ typedef struct hone__want {
     hone_kernel *kernel;               /* shared */
     hone_device *device;
     hone_problem problem;
-    bool force;                        /* measure again although there is an exact entry */
+    bool recheck;                      /* there is an exact entry, measured under other software */
+    uint64_t not_before_ns;            /* another process was at it: look again then; 0: at once */
 } hone__want;
 
 typedef struct hone__wanted {
@@ -92,23 +95,36 @@ typedef struct hone__wanted {
     pthread_mutex_t mutex;
     pthread_cond_t change;
     hone__want *ring;
-    uint32_t capacity, first, count;
+    uint32_t capacity, slots, first, count;
+    uint32_t deferred;                 /* of `count`; they do not take room from others */
     uint32_t holders;                  /* the cache and the worker */
-    atomic_bool closing;
+    uint64_t next_round_ns;            /* 0: not yet known */
+    atomic_bool closing, full;
     bool worker_gone, busy;
     pthread_t worker;
-    uint64_t done, failed, dropped;
+    hone__pack *layer[HONE_LAYERS_MAX];/* added to the cache since the worker last looked */
+    uint32_t layer_count;
+    uint64_t done, failed;
+    _Atomic uint64_t dropped;
     uint32_t stop_wait_ms;
 } hone__wanted;
 
 hone_status hone__wanted_new(hone__wanted **out, uint32_t capacity, hone_error *err);
 /* Give up one of the two holds; the last one frees. */
 void hone__wanted_leave(hone__wanted *wanted);
+/* Is there no room?  Counts that something would have been put in. */
+bool hone__wanted_is_full(hone__wanted *wanted);
 /* Put a problem in; false when the queue is full or closing.  Never waits but for the mutex. */
-bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool force);
+bool hone__wanted_push(hone__wanted *wanted, const hone_site *site, const hone_problem *problem, bool recheck);
 /* For the worker: wait for the next one; false when the queue is closing.  hone__want_clear frees what was taken. */
 bool hone__wanted_pop(hone__wanted *wanted, uint32_t retry_s, hone__want *out);
+/* A pack has been added to the cache. */
+hone_status hone__wanted_layer(hone__wanted *wanted, hone__pack *pack, hone_error *err);
+/* For the worker: put those packs under its own handle. */
+void hone__wanted_take_layers(hone__wanted *wanted, hone_cache *own);
 void hone__wanted_finished(hone__wanted *wanted, bool success);
+/* Another process is at it: put it back, to be looked at again after so long.  Takes the want over. */
+void hone__wanted_defer(hone__wanted *wanted, hone__want *want, uint32_t pause_ms);
 /* The worker's last act. */
 void hone__wanted_gone(hone__wanted *wanted);
 void hone__want_clear(hone__want *want);
@@ -158,7 +174,9 @@ HONE_FAST const hone__answered *hone__answer_of(uintptr_t word) {
 }
 
 HONE_FAST bool hone__site_current(const hone_site *site) {
-    uint64_t a = atomic_load_explicit(site->stamp[0], memory_order_relaxed), b = atomic_load_explicit(site->stamp[1], memory_order_relaxed);
+    const _Atomic uint64_t *first = atomic_load_explicit(&site->stamp[0], memory_order_acquire);
+    const _Atomic uint64_t *second = atomic_load_explicit(&site->stamp[1], memory_order_acquire);
+    uint64_t a = atomic_load_explicit(first, memory_order_relaxed), b = atomic_load_explicit(second, memory_order_relaxed);
     return (a > b ? a : b) == atomic_load_explicit(&site->seen_stamp, memory_order_relaxed) &&
            atomic_load_explicit(site->epoch, memory_order_relaxed) == atomic_load_explicit(&site->seen_epoch, memory_order_relaxed);
 }

@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 /* Sparse tables: an unforeseen second probe costs more than the rest of a look-up. */
-enum { CACHE_LINE = 64, NEAR_AGAIN_NS = 50000000, SPARSE = 4 };
+enum { CACHE_LINE = 64, NEAR_AGAIN_NS = 50000000, SPARSE = 4, SLOTS_MIN = 64 };
 
 /* ---- tables ---- */
 
 hone__memo_table *hone__memo_table_new(uint32_t size_count, uint32_t problems) {
-    uint32_t slots = 2 * HONE_SITE_PROBLEMS_MIN;
+    uint32_t slots = SLOTS_MIN;
     while (slots < SPARSE * problems)
         slots *= 2;
     size_t stride = sizeof(hone__memo_slot) + size_count * sizeof(int64_t);
@@ -69,12 +69,12 @@ static hone__memo_slot *free_slot(const hone__memo_table *table, uint64_t hash) 
 }
 
 /* Take a problem out.  Its slot is marked, not freed: readers stop at a free one, and others of the window may lie behind. */
-static void evict(hone_site *site, hone__memo_table *table, hone__memo_slot *slot) {
+static void evict(hone_site *site, hone__memo_slot *slot) {
     uint32_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
     atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
     atomic_store_explicit(&slot->hash, HONE_MEMO_GONE, memory_order_release);
     atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
-    table->count--;
+    site->known--;
     atomic_fetch_add_explicit(&site->evicted, 1, memory_order_relaxed);
 }
 
@@ -99,6 +99,7 @@ static void grow(hone_site *site) {
     if (table == NULL)
         return; /* then something is evicted */
     int64_t size[HONE_SIZES_MAX];
+    uint32_t known = 0;
     for (uint64_t i = 0; i <= old->mask; i++) {
         hone__memo_slot *from = hone__memo_slot_at(old, i);
         memo_item item = {.hash = atomic_load(&from->hash),
@@ -113,8 +114,9 @@ static void grow(hone_site *site) {
             size[n] = atomic_load(&from->size[n]);
         fill(to, &item, site->count);
         atomic_store(&to->asked, atomic_load(&from->asked));
-        table->count++;
+        known++;
     }
+    site->known = known;
     table->older = old;
     atomic_store_explicit(&site->table, table, memory_order_release);
 }
@@ -132,18 +134,18 @@ static void remember(hone_site *site, const memo_item *item) {
         return;
     }
     hone__memo_table *table = atomic_load_explicit(&site->table, memory_order_relaxed);
-    if (SPARSE * table->count > table->mask && table->count < site->problems_max) {
+    if (SPARSE * site->known > table->mask && site->known < site->problems_max) {
         grow(site);
         table = atomic_load_explicit(&site->table, memory_order_relaxed);
     }
     slot = free_slot(table, item->hash);
     if (slot == NULL) {
         slot = victim(site, table, item->hash >> 1, HONE_SITE_WINDOW);
-        evict(site, table, slot);
-    } else if (table->count >= site->problems_max) {
-        evict(site, table, victim(site, table, 0, (uint64_t)table->mask + 1));
+        evict(site, slot);
+    } else if (site->known >= site->problems_max) {
+        evict(site, victim(site, table, 0, (uint64_t)table->mask + 1));
     }
-    table->count++;
+    site->known++;
     fill(slot, item, site->count);
 }
 
@@ -214,24 +216,47 @@ static hone_status change_fn(hone__txn *txn, void *user, hone_error *err) {
     return HONE_OK;
 }
 
-/* After a commit by anyone: was it one that concerns this kernel?  Who finds another thread at it goes on with what is known. */
-static void notice(hone_site *site) {
-    if (site->cache == NULL || hone__site_current(site) || pthread_mutex_trylock(&site->writer) != 0)
+/* What the first look-up finds is at least as new as what this process has seen of the file; to see what has changed since is the next one's business, so that a process
+ * that asks once does not pay for it.  `writer` is held. */
+static void begin(hone_site *site) {
+    site->known_epoch = atomic_load(site->epoch);
+    site->known_change = atomic_load(&site->cache->store->seen_commit);
+    site->asked = true;
+}
+
+/* The kernel's generation, and whether that is news.  `writer` is held. */
+static void look_for_change(hone_site *site) {
+    const _Atomic uint64_t *at[2];
+    if (!hone__stamp_need(site->cache->store, at))
         return;
-    uint64_t epoch = atomic_load(site->epoch), a = atomic_load(site->stamp[0]), b = atomic_load(site->stamp[1]);
+    uint64_t epoch = atomic_load(site->epoch), a = atomic_load(at[0]), b = atomic_load(at[1]);
     uint64_t stamp = a > b ? a : b;
     change_call call = {.kernel_id = site->kernel->id};
     if (hone__store_read(site->cache, change_fn, &call, NULL) == HONE_OK) {
         /* A commit is in the meta page a moment before readers are given it: then look again. */
         stamp = call.txn < stamp ? call.txn : stamp;
-        if (call.generation != site->known_change || epoch != site->known_epoch)
+        bool changed = site->change_known ? call.generation != site->known_change : call.generation > site->known_change;
+        if (changed || epoch != site->known_epoch)
             atomic_fetch_add_explicit(&site->generation, 1, memory_order_relaxed);
+        site->change_known = true;
         site->known_change = call.generation;
         site->known_epoch = epoch;
     }
     /* When it could not be read, what is known stays, until the next commit. */
     atomic_store_explicit(&site->seen_epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&site->seen_stamp, stamp, memory_order_relaxed);
+    atomic_store_explicit(&site->stamp[0], at[0], memory_order_release);
+    atomic_store_explicit(&site->stamp[1], at[1], memory_order_release);
+}
+
+/* After a commit by anyone: was it one that concerns this kernel?  Who finds another thread at it goes on with what is known. */
+static void notice(hone_site *site) {
+    if (site->cache == NULL || hone__site_current(site) || pthread_mutex_trylock(&site->writer) != 0)
+        return;
+    if (site->asked)
+        look_for_change(site);
+    else
+        begin(site);
     (void)pthread_mutex_unlock(&site->writer);
 }
 
@@ -273,21 +298,21 @@ static const hone__answered *the_default(const hone_site *site, const hone_probl
 /* False: no memory, nothing to remember. */
 static bool resolve(hone_site *site, const hone_problem *problem, hone__answered *out) {
     hone__query query;
-    hone_answer answer;
-    hone_error err;
-    memset(&answer, 0, sizeof answer);
     if (hone__lookup_query(&query, site->cache, site->kernel, site->device, problem, NULL) != HONE_OK)
         return false;
-    hone_status status = hone__lookup_resolve(&answer, &query, NULL, &err);
+    hone_answer *answer = hone__alloc(sizeof *answer); /* a page of a stack that may not have been so deep before */
+    if (answer == NULL)
+        return false;
+    hone_status status = hone__lookup_resolve(answer, &query, NULL, NULL);
     *out = (hone__answered){.match = HONE_MATCH_NONE, .improvable = true};
     if (status == HONE_OK) {
-        out->match = answer.match;
-        out->config = answer.config;
-        out->effort = answer.match == HONE_MATCH_EXACT ? answer.source.effort : HONE_EFFORT_NONE;
-        out->changed = answer.changed[0] != '\0';
-        out->improvable = answer.match != HONE_MATCH_EXACT || out->effort < HONE_EFFORT_THOROUGH || out->changed;
+        out->match = answer->match;
+        out->config = answer->config;
+        out->effort = answer->match == HONE_MATCH_EXACT ? answer->source.effort : HONE_EFFORT_NONE;
+        out->changed = answer->changed[0] != '\0';
+        out->improvable = answer->match != HONE_MATCH_EXACT || out->effort < HONE_EFFORT_THOROUGH || out->changed;
     }
-    hone__answer_clear(&answer);
+    hone_answer_free(answer);
     atomic_fetch_add_explicit(&site->resolved, 1, memory_order_relaxed);
     return status == HONE_OK || status == HONE_E_CONFIG;
 }
@@ -350,13 +375,19 @@ void hone__site_want(hone_site *site, const hone_problem *problem, const hone__a
     int64_t size[HONE_SIZES_MAX];
     uintptr_t there;
     uint32_t generation;
-    if (wanted == NULL || site->pid != getpid() || !hone__site_sizes(site, problem, size))
+    if (wanted == NULL || !hone__site_sizes(site, problem, size))
         return;
     bool recheck = answer->changed && site->cache->recheck == HONE_RECHECK_TUNE;
     bool worth = answer->match != HONE_MATCH_EXACT || answer->effort < wanted->effort || recheck;
     uint16_t round = atomic_load(&wanted->round);
+    uint64_t hash = hone__memo_hash(size, site->count);
+    hone__memo_slot *slot = hone__memo_find(site, size, site->count, hash, &there, &generation);
+    if (slot == NULL || atomic_load(&slot->asked) == round || (worth && hone__wanted_is_full(wanted)))
+        return; /* launches come by here again and again while the queue is full: no lock, no system call */
+    if (site->pid != getpid())
+        return;
     (void)pthread_mutex_lock(&site->writer);
-    hone__memo_slot *slot = hone__memo_find(site, size, site->count, hone__memo_hash(size, site->count), &there, &generation);
+    slot = hone__memo_find(site, size, site->count, hash, &there, &generation);
     bool asked = slot == NULL || atomic_load(&slot->asked) == round;
     if (!asked && (!worth || hone__wanted_push(wanted, site, problem, recheck)))
         atomic_store(&slot->asked, round);

@@ -10,11 +10,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 typedef enum hone__table {
     HONE_TABLE_META,
-    HONE_TABLE_ENTRY,
+    HONE_TABLE_ENTRY, /* these two are enough for a look-up, and opened first */
     HONE_TABLE_TRIAL,
     HONE_TABLE_CLAIM,
     HONE_TABLE_KERNEL,
@@ -40,7 +41,6 @@ typedef struct hone__counter {
 typedef struct hone__store {
     struct hone__store *next;
     _Atomic uint64_t dev, ino;
-    pid_t pid;
     uint32_t refs;                     /* under the registry's mutex */
     char *path, *lock_path, *side_path;
     int side_fd;                       /* under `writer`; -1 when read-only */
@@ -48,18 +48,23 @@ typedef struct hone__store {
     pthread_rwlock_t gate;
     MDB_env *env;                      /* under `gate`; NULL after a failed reopen */
     MDB_dbi dbi[HONE_TABLE_COUNT];
+    atomic_uint tables;                /* so many of them are open, under `gate` */
     atomic_bool broken;                /* LMDB says that the environment is beyond use */
     atomic_bool read_only;
+    atomic_bool writing;               /* the environment is, or will be, opened for writing: from the first write on */
     bool durable, allow_network_fs;
     atomic_bool is_copy;               /* the environment is a copy in memory, of state ... */
     _Atomic uint64_t copy_state;
     _Atomic uint64_t look_ns;          /* when to look next at what became of the file */
     uint64_t map_bytes_max;
     atomic_uint commits;
-    void *stamp_region;                /* our own map of the two meta pages (stamp.c), for the life of the store */
-    size_t stamp_page_bytes;
-    const _Atomic uint64_t *stamp[2];  /* the larger is the number of the last commit */
+    pthread_mutex_t stamp_mutex;       /* mapping it */
+    _Atomic(char *) stamp_region;      /* our own map of the two meta pages (stamp.c), for the life of the store; NULL: nobody needed it yet */
+    size_t stamp_page_bytes;           /* of that map */
+    _Atomic uint64_t seen_commit;      /* that a transaction of ours has seen: those that begin later see it too */
+    char apart[56];                    /* every look-up reads the next one: nothing that is written often may share its line */
     _Atomic uint64_t epoch;            /* changes when the file is opened again: numbers before and after say nothing of each other */
+    char also_apart[56];
     pthread_mutex_t counter_names;     /* adding a counter */
     atomic_uint counter_count;
     hone__counter counter[HONE_COUNTERS_MAX];
@@ -89,12 +94,22 @@ typedef struct hone__txn {
     uint8_t marked_kernel[8];
 } hone__txn;
 
-/* ---- registry and environment (store_open.c, store_env.c) ---- */
+/* Without a call: a fresh process binds each function that it meets. */
+static inline void hone__mutex_init(pthread_mutex_t *mutex) {
+    const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    *mutex = fresh;
+}
+
+/* ---- registry and environment (store_open.c, store_env.c, store_tables.c) ---- */
 hone_status hone__store_acquire(hone__store **out, const char *path, const hone_cache_options *options, hone_error *err);
 void hone__store_release(hone__store *store);
 /* Open the environment.  The caller holds the gate exclusively, or is alone; and the side lock when `locked`. */
 hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, hone_error *err);
 void hone__env_close(hone__store *store);
+/* Before the first write: open the environment, which so far only reads, for writing too.  The caller holds the side lock and not the gate. */
+hone_status hone__env_begin_writing(hone__store *store, hone_error *err);
+/* Open the tables that are not yet.  The caller holds neither side lock nor gate. */
+hone_status hone__env_tables(hone__store *store, hone_error *err);
 /* Close and open again.  The caller holds the side lock and not the gate. */
 hone_status hone__store_reopen(hone__store *store, hone_error *err);
 /* Has the file at our path been deleted or replaced? */
@@ -103,12 +118,16 @@ bool hone__store_replaced(const hone__store *store);
 bool hone__store_closed(hone__store *store);
 
 /* ---- paths and trust (store_path.c) ---- */
-/* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner, mode and filesystem. */
-hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err);
-/* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent. */
-hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_only, hone_error *err);
+/* The absolute path with the folder resolved; creates the folder when `create`.  Checks the folder's owner and mode. */
+hone_status hone__cache_resolve_path(char **out, const char *path, bool create, hone_error *err);
+/* Before something is made beside the cache: no folder is in its place, and the filesystem is safe for LMDB. */
+hone_status hone__may_create(const char *path, bool allow_network_fs, hone_error *err);
+/* Is an open file on a filesystem that is safe for LMDB?  `path` is the cache's, for the message. */
+hone_status hone__check_filesystem(int fd, const char *path, bool allow_network_fs, hone_error *err);
+/* Open without following a symbolic link and check owner, mode and kind.  HONE_E_NOTFOUND when absent.  `info`: what fstat says of it. */
+hone_status hone__open_trusted(int *fd, struct stat *info, const char *path, int flags, bool read_only, hone_error *err);
 /* The lock file must not be opened by us while its environment is open (closing it would drop LMDB's locks): look at it only. */
-hone_status hone__check_trusted(const char *path, bool read_only, hone_error *err);
+hone_status hone__check_trusted(const char *path, struct stat *info, bool read_only, hone_error *err);
 /* The name of a filesystem that is not safe for LMDB, by statfs' magic number; NULL when it is fine. */
 const char *hone__netfs_name(uint64_t magic);
 
@@ -117,6 +136,8 @@ const char *hone__netfs_name(uint64_t magic);
 bool hone__file_has_magic(int fd);
 typedef enum hone__file_state { HONE_FILE_NEW, HONE_FILE_SOUND, HONE_FILE_DAMAGED, HONE_FILE_UNREADABLE /* errno says why */ } hone__file_state;
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes);
+/* The same for a file of which fstat has just said `info` (renewed when the file changes meanwhile). */
+hone__file_state hone__file_check_opened(int fd, struct stat *info, char *reason, size_t reason_bytes);
 /* The same, following every page however large the file is. */
 hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes);
 
@@ -140,6 +161,8 @@ hone_status hone__side_adopt(hone__store *store, uint64_t ino, hone_error *err);
 /* What runs inside a transaction.  It MUST be repeatable: it runs again after the map has grown. */
 typedef hone_status hone__txn_fn(hone__txn *txn, void *user, hone_error *err);
 hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
+/* The same for who reads entries only. */
+hone_status hone__store_read_entries(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 /* Commits when `fn` returns HONE_OK. */
 hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err);
 hone_status hone__txn_get(hone__txn *txn, hone__table table, hone__slot_key slot, MDB_val *out);
@@ -182,9 +205,11 @@ void hone__store_count(hone__store *store, const char *counter, uint64_t add);
 bool hone__counter_decode(MDB_val key, MDB_val value, char name[HONE_COUNTER_NAME_BYTES], uint64_t *count);
 
 /* ---- noticing commits (stamp.c, generation.c) ---- */
-/* Map the meta pages of the file that is open as `fd`, where those of the last one were.  The caller is alone with the store or holds the gate.
+/* Where the numbers of the last commits are: the larger one is that of the last.  False: there is no memory for the map, or nothing open. */
+bool hone__stamp_need(hone__store *store, const _Atomic uint64_t *stamp[2]);
+/* Another file has been opened: its meta pages take the place of the old one's.  The caller is alone with the store or holds the gate.
  * Errors: HONE_E_NOMEM. */
-hone_status hone__stamp_map(hone__store *store, int fd, uint64_t file_bytes);
+hone_status hone__stamp_move(hone__store *store);
 void hone__stamp_release(hone__store *store);
 /* Inside a write transaction: an entry under this slot key is changed.  hone__txn_put and hone__txn_delete call it. */
 hone_status hone__generation_mark(hone__txn *txn, hone__slot_key entry_slot);

@@ -71,14 +71,24 @@ static const char *read_meta(int fd, off_t at, hone__file_meta *out) {
     return NULL;
 }
 
-/* Both meta pages as they were at one moment: writers at work change them in turn, so if the first is the same before and after, at most one
- * commit came between.  *stable: false when they would not keep still. */
+/* Transactions write the two in turn, so they are one apart, odd numbers in the second. */
+static bool follow_one_another(const hone__file_meta *first, const hone__file_meta *second) {
+    bool is_second = second->txn > first->txn;
+    uint64_t newest = is_second ? second->txn : first->txn, apart = is_second ? second->txn - first->txn : first->txn - second->txn;
+    return apart <= 1 && newest < UINT64_MAX / 2 && (apart == 0 || (newest & 1) == (is_second ? 1u : 0u));
+}
+
+/* Both meta pages as they were at one moment: two that follow one another were so at some moment, and writers at work change them in turn, so if
+ * the first is the same before and after, at most one commit came between.  *stable: false when they would not keep still. */
 static const char *read_metas(int fd, hone__file_meta *first, hone__file_meta *second, bool *stable) {
     const char *why = read_meta(fd, 0, first);
     *stable = false;
     for (int i = 0; i < 16 && why == NULL && !*stable; i++) {
         hone__file_meta again;
         why = read_meta(fd, (off_t)first->page_size, second);
+        *stable = why == NULL && follow_one_another(first, second);
+        if (*stable)
+            break;
         if (why == NULL)
             why = read_meta(fd, 0, &again);
         if (why != NULL)
@@ -99,10 +109,7 @@ static const char *read_newest(int fd, hone__file_meta *newest) {
         return why;
     bool is_second = second.txn > first.txn;
     *newest = is_second ? second : first;
-    /* Transactions write the two in turn, so they are one apart, odd numbers in the second. */
-    uint64_t apart = is_second ? second.txn - first.txn : first.txn - second.txn;
-    newest->in_turn = apart <= 1 && newest->txn < UINT64_MAX / 2 && (apart == 0 || (newest->txn & 1) == (is_second ? 1u : 0u));
-    newest->in_turn = newest->in_turn || !stable; /* a file that is written to all the time is in use */
+    newest->in_turn = !stable || follow_one_another(&first, &second); /* a file that is written to all the time is in use */
     return NULL;
 }
 
@@ -129,20 +136,13 @@ bool hone__file_state_number(int fd, uint64_t *txn) {
     return true;
 }
 
-/* One look; `txn`: at which state of the file. */
-static const char *look(int fd, bool whole, uint64_t *txn, bool *is_new) {
-    struct stat info;
+/* One look at a file of so many bytes; `txn`: at which state of it. */
+static const char *look(int fd, bool whole, uint64_t bytes, uint64_t *txn) {
     hone__file_meta newest;
-    if (fstat(fd, &info) != 0)
-        return hone__file_unreadable;
-    *is_new = info.st_size == 0;
-    if (*is_new)
-        return NULL;
     const char *why = read_newest(fd, &newest);
     if (why != NULL)
         return why;
     *txn = newest.txn;
-    uint64_t bytes = (uint64_t)info.st_size;
     /* Pages that were made and freed within one transaction are counted and never written, so a file may end before its last
      * page; then only a walk can tell whether anything is missing. */
     bool is_short = newest.last_page >= bytes / newest.page_size;
@@ -155,31 +155,49 @@ static const char *look(int fd, bool whole, uint64_t *txn, bool *is_new) {
     return why;
 }
 
-static hone__file_state check(int fd, bool whole, char *reason, size_t reason_bytes) {
+static hone__file_state check(int fd, bool whole, struct stat *info, char *reason, size_t reason_bytes) {
     const char *why = NULL;
-    bool is_new = false;
+    reason[0] = '\0';
     /* A writer at work moves pages under us.  Pages of the newest state stay as they are until two commits later, so a verdict
      * counts if nothing was committed meanwhile; and a file that is being committed to all the time is in use, not damaged. */
     for (int i = 0; i < 8; i++) {
         uint64_t before = UINT64_MAX;
         hone__file_meta after;
-        why = look(fd, whole, &before, &is_new);
-        if (why == NULL || before == UINT64_MAX || read_newest(fd, &after) != NULL || after.txn == before)
+        off_t bytes = info->st_size;
+        if (bytes == 0)
+            return HONE_FILE_NEW;
+        why = look(fd, whole, (uint64_t)bytes, &before);
+        if (why == NULL || before == UINT64_MAX)
+            break;
+        if (fstat(fd, info) != 0)
+            return HONE_FILE_UNREADABLE;
+        if (info->st_size == bytes && (read_newest(fd, &after) != NULL || after.txn == before))
             break;
         why = NULL;
     }
-    (void)snprintf(reason, reason_bytes, "%s", why == NULL ? "" : why);
-    if (why == hone__file_unreadable) /* no verdict: a failing disk must not make us throw a good file away */
-        return HONE_FILE_UNREADABLE;
-    if (why != NULL)
-        return HONE_FILE_DAMAGED;
-    return is_new ? HONE_FILE_NEW : HONE_FILE_SOUND;
+    if (why == NULL)
+        return HONE_FILE_SOUND;
+    (void)snprintf(reason, reason_bytes, "%s", why);
+    /* No verdict: a failing disk must not make us throw a good file away. */
+    return why == hone__file_unreadable ? HONE_FILE_UNREADABLE : HONE_FILE_DAMAGED;
+}
+
+hone__file_state hone__file_check_opened(int fd, struct stat *info, char *reason, size_t reason_bytes) {
+    return check(fd, false, info, reason, reason_bytes);
+}
+
+static hone__file_state check_alone(int fd, bool whole, char *reason, size_t reason_bytes) {
+    struct stat info;
+    if (fstat(fd, &info) == 0)
+        return check(fd, whole, &info, reason, reason_bytes);
+    (void)snprintf(reason, reason_bytes, "%s", hone__file_unreadable);
+    return HONE_FILE_UNREADABLE;
 }
 
 hone__file_state hone__file_check(int fd, char *reason, size_t reason_bytes) {
-    return check(fd, false, reason, reason_bytes);
+    return check_alone(fd, false, reason, reason_bytes);
 }
 
 hone__file_state hone__file_check_whole(int fd, char *reason, size_t reason_bytes) {
-    return check(fd, true, reason, reason_bytes);
+    return check_alone(fd, true, reason, reason_bytes);
 }

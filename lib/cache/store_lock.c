@@ -27,7 +27,13 @@ enum { SIDE_BYTES = 96 };
 
 hone_status hone__side_open(hone__store *store, hone_error *err) {
     int fd;
-    HONE_TRY(hone__open_trusted(&fd, store->side_path, O_RDWR | O_CREAT, false, err));
+    struct stat info;
+    hone_status status = hone__open_trusted(&fd, &info, store->side_path, O_RDWR, false, err);
+    if (status == HONE_E_NOTFOUND) {
+        HONE_TRY(hone__may_create(store->path, store->allow_network_fs, err));
+        status = hone__open_trusted(&fd, &info, store->side_path, O_RDWR | O_CREAT, false, err);
+    }
+    HONE_TRY(status);
     if (store->side_fd >= 0)
         (void)close(store->side_fd);
     store->side_fd = fd;
@@ -108,10 +114,26 @@ static void side_text(char text[SIDE_BYTES], uint64_t ino) {
                    (unsigned long long)ino);
 }
 
+static bool skip(const char **at, const char *text) {
+    size_t length = strlen(text);
+    bool is_there = strncmp(*at, text, length) == 0;
+    *at += is_there ? length : 0;
+    return is_there;
+}
+
+static bool skip_number(const char **at, uint64_t number) {
+    uint64_t there = 0;
+    const char *start = *at;
+    for (; **at >= '0' && **at <= '9' && there <= UINT64_MAX / 10 - 1; ++*at)
+        there = there * 10 + (uint64_t)(**at - '0');
+    return *at > start && there == number;
+}
+
 bool hone__side_serves(const hone__store *store, uint64_t ino) {
     char have[SIDE_BYTES + 1] = {0};
+    struct stat info;
     int fd;
-    if (hone__open_trusted(&fd, store->side_path, O_RDONLY, true, NULL) != HONE_OK)
+    if (hone__open_trusted(&fd, &info, store->side_path, O_RDONLY, true, NULL) != HONE_OK)
         return true; /* none, or none that we may read: LMDB's own rules must do */
     ssize_t got = pread(fd, have, SIDE_BYTES, 0);
     (void)close(fd);
@@ -120,14 +142,13 @@ bool hone__side_serves(const hone__store *store, uint64_t ino) {
 }
 
 hone_status hone__side_match(const hone__store *store, uint64_t ino, bool *match, hone_error *err) {
-    char want[SIDE_BYTES], have[SIDE_BYTES + 1] = {0};
-    side_text(want, ino);
+    char have[SIDE_BYTES + 1] = {0};
     ssize_t got = pread(store->side_fd, have, SIDE_BYTES, 0);
-    *match = got > 0 && strcmp(want, have) == 0;
-    const char *end = strstr(want, "inode=");
-    size_t libc_bytes = end == NULL ? 0 : (size_t)(end - want);
-    bool ours = got <= 0 || strncmp(have, "hone-side 1 ", 12) != 0 || strncmp(want, have, libc_bytes) == 0;
-    if (!ours)
+    const char *at = have;
+    bool is_side = skip(&at, "hone-side 1 ");
+    bool same_library = is_side && skip(&at, "libc=" LIBC_NAME " mutex=") && skip_number(&at, sizeof(pthread_mutex_t)) && skip(&at, " inode=");
+    *match = got > 0 && same_library && skip_number(&at, ino) && strcmp(at, "\n") == 0;
+    if (got > 0 && is_side && !same_library)
         return hone__fail(err, HONE_E_UNSUPPORTED, "cache",
                           "%s is used by programs with another C library; set HONE_CACHE to another file, or remove '%s' and '%s' when none runs",
                           store->path, store->lock_path, store->side_path);

@@ -5,7 +5,6 @@
 #include "status.h"
 #include "store.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +17,7 @@ static _Atomic pid_t registry_pid;
 static void registry_lock(void) {
     pid_t now = getpid(), was = registry_pid;
     if (was != now && was != 0 && atomic_compare_exchange_strong(&registry_pid, &was, now)) {
-        pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
-        memcpy(&registry_mutex, &fresh, sizeof fresh);
+        hone__mutex_init(&registry_mutex);
         registry = NULL;
     }
     registry_pid = now;
@@ -43,8 +41,10 @@ bool hone__store_closed(hone__store *store) {
 static char *with_suffix(const char *path, const char *suffix) {
     size_t bytes = strlen(path) + strlen(suffix) + 1;
     char *text = hone__alloc(bytes);
-    if (text != NULL)
-        (void)snprintf(text, bytes, "%s%s", path, suffix);
+    if (text != NULL) {
+        memcpy(text, path, strlen(path));
+        memcpy(text + strlen(path), suffix, strlen(suffix));
+    }
     return text;
 }
 
@@ -55,6 +55,7 @@ static void store_free(hone__store *store) {
         (void)close(store->side_fd);
     (void)pthread_mutex_destroy(&store->writer);
     (void)pthread_mutex_destroy(&store->counter_names);
+    (void)pthread_mutex_destroy(&store->stamp_mutex);
     (void)pthread_rwlock_destroy(&store->gate);
     hone__free(store->path);
     hone__free(store->lock_path);
@@ -63,14 +64,13 @@ static void store_free(hone__store *store) {
 }
 
 static void gate_init(pthread_rwlock_t *gate) {
-    pthread_rwlockattr_t attributes;
-    (void)pthread_rwlockattr_init(&attributes);
 #ifdef __GLIBC__
-    /* Else a stream of readers keeps the one that wants to move the map waiting for ever. */
-    (void)pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    /* Else a stream of readers keeps the one that wants to move the map waiting for ever.  By value: an attribute takes four calls. */
+    const pthread_rwlock_t writers_first = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    *gate = writers_first;
+#else
+    (void)pthread_rwlock_init(gate, NULL);
 #endif
-    (void)pthread_rwlock_init(gate, &attributes);
-    (void)pthread_rwlockattr_destroy(&attributes);
 }
 
 static uint32_t wait_ms_of(const hone_cache_options *options) {
@@ -82,7 +82,6 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     if (store == NULL)
         return hone__fail(err, HONE_E_NOMEM, "cache", "no memory to open %s", path);
     store->side_fd = -1;
-    store->pid = getpid();
     store->refs = 1;
     store->read_only = options->read_only != 0;
     store->durable = options->durable != 0;
@@ -91,8 +90,9 @@ static hone_status store_new(hone__store **out, const char *path, const hone_cac
     if (store->map_bytes_max < HONE_CACHE_MAP_BYTES_MIN)
         store->map_bytes_max = HONE_CACHE_MAP_BYTES_MIN;
     store->map_bytes_max &= ~65535ull; /* a multiple of every page size */
-    (void)pthread_mutex_init(&store->writer, NULL);
-    (void)pthread_mutex_init(&store->counter_names, NULL);
+    hone__mutex_init(&store->writer);
+    hone__mutex_init(&store->counter_names);
+    hone__mutex_init(&store->stamp_mutex);
     gate_init(&store->gate);
     store->path = hone__strdup(path);
     store->lock_path = with_suffix(path, "-lock");

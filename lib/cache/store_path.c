@@ -65,19 +65,51 @@ static bool others_may_write(const struct stat *info) {
     return (info->st_mode & 0002) != 0 || ((info->st_mode & 0020) != 0 && !own_group);
 }
 
-static hone_status check_folder(const char *dir, bool allow_network_fs, hone_error *err) {
+static hone_status judge_filesystem(const struct statfs *fs, const char *path, hone_error *err) {
+    const char *network = hone__netfs_name((uint64_t)fs->f_type);
+    if (network == NULL)
+        return HONE_OK;
+    return hone__fail(err, HONE_E_NETFS, "cache", "the folder of %s is on %s, where LMDB is not safe; set HONE_CACHE to a file on a local disk", path,
+                      network);
+}
+
+static hone_status cannot_look(const char *path, hone_error *err) {
+    int code = errno;
+    return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot look at %s: %s", path, strerror(code));
+}
+
+hone_status hone__check_filesystem(int fd, const char *path, bool allow_network_fs, hone_error *err) {
+    struct statfs fs;
+    if (allow_network_fs)
+        return HONE_OK;
+    return fstatfs(fd, &fs) == 0 ? judge_filesystem(&fs, path, err) : cannot_look(path, err);
+}
+
+static hone_status is_folder(const char *path, hone_error *err) {
+    return hone__fail_os(err, HONE_E_IO, "cache", EISDIR, "%s is a folder; name a file in it", path);
+}
+
+hone_status hone__may_create(const char *path, bool allow_network_fs, hone_error *err) {
     struct stat info;
     struct statfs fs;
-    if (stat(dir, &info) != 0 || statfs(dir, &fs) != 0) {
-        int code = errno;
-        return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot look at folder %s: %s", dir, strerror(code));
-    }
+    if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return is_folder(path, err);
+    if (allow_network_fs)
+        return HONE_OK;
+    char *dir = hone__path_dir(path);
+    if (dir == NULL)
+        return no_memory(err);
+    hone_status status = statfs(dir, &fs) == 0 ? judge_filesystem(&fs, path, err) : cannot_look(dir, err);
+    hone__free(dir);
+    return status;
+}
+
+static hone_status check_folder(const char *dir, hone_error *err) {
+    struct stat info;
+    if (lstat(dir, &info) != 0) /* links in it have been followed */
+        return cannot_look(dir, err);
     if (!S_ISDIR(info.st_mode))
         return hone__fail(err, HONE_E_IO, "cache", "%s is not a folder", dir);
-    const char *network = hone__netfs_name((uint64_t)fs.f_type);
-    if (network != NULL && !allow_network_fs)
-        return hone__fail(err, HONE_E_NETFS, "cache", "folder %s is on %s, where LMDB is not safe; set HONE_CACHE to a file on a local disk",
-                          dir, network);
     if (info.st_uid != geteuid() && info.st_uid != 0)
         return hone__fail(err, HONE_E_UNSAFE, "cache", "folder %s belongs to user %lu, and we are %lu; use a folder of your own (HONE_CACHE)", dir,
                           (unsigned long)info.st_uid, (unsigned long)geteuid());
@@ -95,17 +127,15 @@ static hone_status make_folder(const char *dir, hone_error *err) {
     return hone__fail_os(err, status, "cache", inner.os_code, "%.400s; set HONE_CACHE to a file in a folder of your own", inner.message);
 }
 
-hone_status hone__cache_resolve_path(char **out, const char *path, bool create, bool allow_network_fs, hone_error *err) {
+hone_status hone__cache_resolve_path(char **out, const char *path, bool create, hone_error *err) {
     *out = NULL;
-    const char *slash = strrchr(path, '/');
-    const char *name = slash == NULL ? path : slash + 1;
+    const char *name = hone__path_name(path);
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return hone__fail(err, HONE_E_ARG, "cache", "'%s' does not name a cache file", path);
     char *dir = hone__path_dir(path);
     if (dir == NULL)
         return no_memory(err);
     hone_status status = HONE_OK;
-    struct stat info;
     char *real = realpath(dir, NULL);
     if (real == NULL && create) {
         status = make_folder(dir, err);
@@ -116,24 +146,11 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
         status = hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot find folder %s: %s", dir, strerror(code));
     }
     if (status == HONE_OK)
-        status = check_folder(real, allow_network_fs, err);
+        status = check_folder(real, err);
     if (status == HONE_OK) {
-        *out = hone__path_join(strcmp(real, "/") == 0 ? "" : real, name);
-        /* path_join leaves an absolute or empty folder's name alone */
-        if (*out != NULL && strcmp(real, "/") == 0) {
-            hone__free(*out);
-            *out = hone__alloc(strlen(name) + 2);
-            if (*out != NULL)
-                (void)snprintf(*out, strlen(name) + 2, "/%s", name);
-        }
+        *out = hone__path_join(real, name);
         if (*out == NULL)
             status = no_memory(err);
-        else if (lstat(*out, &info) == 0 && S_ISDIR(info.st_mode)) /* before a side file is made for it */
-            status = hone__fail_os(err, HONE_E_IO, "cache", EISDIR, "%s is a folder; name a file in it", *out);
-    }
-    if (status != HONE_OK) {
-        hone__free(*out);
-        *out = NULL;
     }
     free(real); /* from realpath: the C library's heap */
     hone__free(dir);
@@ -141,6 +158,8 @@ hone_status hone__cache_resolve_path(char **out, const char *path, bool create, 
 }
 
 static hone_status check_file(const struct stat *info, const char *path, bool read_only, hone_error *err) {
+    if (S_ISDIR(info->st_mode))
+        return is_folder(path, err);
     if (S_ISLNK(info->st_mode))
         return hone__fail(err, HONE_E_UNSAFE, "cache", "%s is a symbolic link; name the file itself", path);
     if (!S_ISREG(info->st_mode))
@@ -158,32 +177,32 @@ static hone_status check_file(const struct stat *info, const char *path, bool re
     return HONE_OK;
 }
 
-hone_status hone__check_trusted(const char *path, bool read_only, hone_error *err) {
-    struct stat info;
-    if (lstat(path, &info) == 0)
-        return check_file(&info, path, read_only, err);
+hone_status hone__check_trusted(const char *path, struct stat *info, bool read_only, hone_error *err) {
+    if (lstat(path, info) == 0)
+        return check_file(info, path, read_only, err);
     int code = errno;
     if (code == ENOENT)
         return HONE_E_NOTFOUND;
     return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot look at %s: %s", path, strerror(code));
 }
 
-hone_status hone__open_trusted(int *fd, const char *path, int flags, bool read_only, hone_error *err) {
+hone_status hone__open_trusted(int *fd, struct stat *info, const char *path, int flags, bool read_only, hone_error *err) {
     *fd = -1;
-    struct stat info;
     int opened = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (opened < 0) {
         int code = errno;
         if (code == ELOOP)
             return hone__fail_os(err, HONE_E_UNSAFE, "cache", code, "%s is a symbolic link; name the file itself", path);
+        if (code == EISDIR)
+            return is_folder(path, err);
         return hone__fail_os(err, hone__status_of_errno(code), "cache", code, "cannot open %s: %s%s", path, strerror(code),
                              code == EACCES || code == EROFS ? "; make it yours to read and write, or set HONE_CACHE to another file" : "");
     }
     hone_status status = HONE_OK;
-    if (fstat(opened, &info) != 0)
+    if (fstat(opened, info) != 0)
         status = hone__fail_os(err, HONE_E_IO, "cache", errno, "cannot look at %s: %s", path, strerror(errno));
     else
-        status = check_file(&info, path, read_only, err);
+        status = check_file(info, path, read_only, err);
     if (status != HONE_OK) {
         (void)close(opened);
         return status;

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RETRIES = 4, READER_CHECK_EVERY = 256 };
+enum { RETRIES = 4, READER_CHECK_EVERY = 256 /* commits, from the first on */ };
 #define LOOK_EVERY_NS 1000000000u
 
 hone_status hone__cache_usable(const hone_cache *cache, hone_error *err) {
@@ -101,18 +101,24 @@ static void follow_file(hone__store *store) {
     atomic_store_explicit(&store->look_ns, after + LOOK_EVERY_NS + 20 * (after - now), memory_order_relaxed);
 }
 
+/* Two threads at it may leave the older number: then something may look newer than it is.  The gate is held. */
+static void has_seen(hone__store *store, uint64_t commit) {
+    if (commit > atomic_load_explicit(&store->seen_commit, memory_order_relaxed))
+        atomic_store_explicit(&store->seen_commit, commit, memory_order_relaxed);
+}
+
 /* With the side lock held, a write transaction tells processes apart that LMDB's reader table cannot. */
 static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
     hone__store *store = cache->store;
     hone__txn txn = {.store = store};
     HONE_TRY(hone__side_lock(store, cache->wait_ms, err));
+    hone_status status = store->writing ? HONE_OK : hone__env_begin_writing(store, err);
     (void)pthread_rwlock_rdlock(&store->gate);
     int rc = store->env == NULL ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, &txn.txn);
-    hone_status status;
     if (rc == 0) {
         status = fn(&txn, user, err);
         mdb_txn_abort(txn.txn);
-    } else {
+    } else if (status == HONE_OK) {
         status = hone__mdb_fail(err, store, rc, "read");
     }
     (void)pthread_rwlock_unlock(&store->gate);
@@ -120,7 +126,7 @@ static hone_status read_as_writer(const hone_cache *cache, hone__txn_fn *fn, voi
     return status;
 }
 
-hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+static hone_status read_with(const hone_cache *cache, unsigned tables, hone__txn_fn *fn, void *user, hone_error *err) {
     HONE_TRY(hone__cache_usable(cache, err));
     hone__store *store = cache->store;
     if (store == NULL)
@@ -129,14 +135,19 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
     follow_file(store);
     for (int i = 0; i < RETRIES; i++) {
         hone__txn txn = {.store = store};
+        hone_status opened = store->tables < tables ? hone__env_tables(store, err) : HONE_OK;
         (void)pthread_rwlock_rdlock(&store->gate);
         rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.txn);
         if (rc == 0) {
-            hone_status status = fn(&txn, user, err);
-            mdb_txn_abort(txn.txn);
+            bool enough = store->tables >= tables;
+            has_seen(store, (uint64_t)mdb_txn_id(txn.txn));
+            hone_status status = enough ? fn(&txn, user, err) : opened;
+            (void)mdb_txn_commit(txn.txn); /* of what only reads: its end */
             (void)pthread_rwlock_unlock(&store->gate);
             if (is_fatal(txn.rc))
                 store->broken = true;
+            if (!enough && opened == HONE_OK)
+                continue; /* another thread has opened the file anew meanwhile */
             return status;
         }
         if (rc == MDB_READERS_FULL) {
@@ -158,12 +169,24 @@ hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *us
     return hone__mdb_fail(err, store, rc, "read");
 }
 
+hone_status hone__store_read(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    return read_with(cache, HONE_TABLE_COUNT, fn, user, err);
+}
+
+hone_status hone__store_read_entries(const hone_cache *cache, hone__txn_fn *fn, void *user, hone_error *err) {
+    return read_with(cache, HONE_TABLE_ENTRY + 1, fn, user, err);
+}
+
 /* One attempt, with the side lock held.  *rc: what LMDB said, when that decides about trying again. */
 static hone_status write_once(hone_cache *cache, hone__txn_fn *fn, void *user, int *rc, hone_error *err) {
     hone__store *store = cache->store;
     hone__txn txn = {.store = store};
     uint64_t taken[HONE_COUNTERS_MAX] = {0};
     (void)pthread_rwlock_rdlock(&store->gate);
+    /* Readers that died hold pages; only who writes suffers from that, so it is not looked for when opening. */
+    int dead = 0;
+    if (store->env != NULL && !store->broken && store->commits % READER_CHECK_EVERY == 0)
+        (void)mdb_reader_check(store->env, &dead);
     *rc = store->env == NULL || store->broken ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, &txn.txn);
     hone_status status = HONE_OK;
     if (*rc == 0) {
@@ -171,7 +194,11 @@ static hone_status write_once(hone_cache *cache, hone__txn_fn *fn, void *user, i
         if (status == HONE_OK)
             status = hone__counters_store(&txn, taken);
         if (status == HONE_OK) {
+            uint64_t commit = (uint64_t)mdb_txn_id(txn.txn);
+            MDB_envinfo info;
             *rc = mdb_txn_commit(txn.txn);
+            if (*rc == 0 && mdb_env_info(store->env, &info) == 0 && info.me_last_txnid == commit) /* else it wrote nothing, and another will have this number */
+                has_seen(store, commit);
         } else {
             mdb_txn_abort(txn.txn);
             *rc = txn.rc;
@@ -181,9 +208,7 @@ static hone_status write_once(hone_cache *cache, hone__txn_fn *fn, void *user, i
         status = hone__mdb_fail(err, store, *rc, "write");
     } else if (status == HONE_OK) {
         hone__counters_stored(store, taken);
-        int dead = 0;
-        if ((atomic_fetch_add(&store->commits, 1) + 1) % READER_CHECK_EVERY == 0)
-            (void)mdb_reader_check(store->env, &dead);
+        (void)atomic_fetch_add(&store->commits, 1);
     }
     (void)pthread_rwlock_unlock(&store->gate);
     return status;
@@ -199,6 +224,8 @@ static hone_status write_locked(hone_cache *cache, hone__txn_fn *fn, void *user,
             HONE_TRY(hone__store_reopen(store, err));
             reopened = true;
         }
+        if (!store->writing)
+            HONE_TRY(hone__env_begin_writing(store, err));
         int rc = 0;
         status = write_once(cache, fn, user, &rc, err);
         if (rc == MDB_MAP_RESIZED)
@@ -220,7 +247,7 @@ hone_status hone__store_write(hone_cache *cache, hone__txn_fn *fn, void *user, h
     }
     if (status == HONE_E_BUSY)
         hone__store_count(cache->store, "store_busy", 1);
-    else if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_EXISTS)
+    else if (status != HONE_OK && status != HONE_E_NOTFOUND && status != HONE_E_EXISTS && status != HONE_E_CANCELLED)
         hone__store_count(cache->store, "store_error", 1);
     return status;
 }

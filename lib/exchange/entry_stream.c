@@ -20,7 +20,9 @@ hone__file_kind hone__file_kind_of(const char *path) {
     (void)close(fd);
     if (got <= 0 || (got == (ssize_t)sizeof head && memcmp(head + MAGIC_AT, lmdb_magic, sizeof lmdb_magic) == 0))
         return HONE_KIND_CACHE;
-    return hone__pack_probe(path) ? HONE_KIND_PACK : HONE_KIND_OTHER;
+    int code = 0;
+    bool is_pack = hone__pack_probe(path, &code);
+    return is_pack ? HONE_KIND_PACK : code != 0 ? HONE_KIND_CACHE : HONE_KIND_OTHER; /* who opens it says what is wrong */
 }
 
 hone_status hone__stream_open(hone__stream *out, const char *path, const hone_pack_options *options, hone_error *err) {

@@ -31,10 +31,11 @@ hone_status hone__command_open(hone__command **out, const char *line, hone_error
     hone__buf_init(&command->input, 4u * HONE_LIMIT_REPLY_BYTES);
     hone__buf_init(&command->output, HONE_LIMIT_REPLY_BYTES);
     hone__buf_init(&command->errors, HONE_LIMIT_STDERR_BYTES);
-    command->words = hone__words_split(line);
-    if (command->words == NULL || command->words[0] == NULL) {
+    hone_status status = hone__words_split(&command->words, line);
+    if (status != HONE_OK) {
         hone__command_close(command);
-        return hone__fail(err, HONE_E_ARG, "llm", "the model's command line is empty or has an open quote");
+        return hone__fail(err, status, "llm", status == HONE_E_NOMEM ? "no memory for the model's command"
+                                                                     : "the model's command line is empty or has an open quote");
     }
     *out = command;
     return HONE_OK;

@@ -442,6 +442,8 @@ void hone__prompt_refine(hone__buf *buf, const hone__prompt_input *input) {
     put_rejected(hone__section_add(&sections, "Rejected or mended in your last answer", 1, 1 << 10), input);
     hone__feedback_effects(hone__section_add(&sections, "Measured effect of each value", 6, 8 << 10), &digest);
     hone__feedback_pairs(hone__section_add(&sections, "Controlled pairs (one parameter changed, all else equal)", 2, 2 << 10), &digest);
+    hone__feedback_records(hone__section_add(&sections, "Each combination of the two-valued parameters, at its best", 6, 2 << 10), &digest);
+    hone__feedback_steps(hone__section_add(&sections, "Single changes of the best that are valid and not measured", 3, 1 << 10), &digest);
     hone__feedback_never(hone__section_add(&sections, "Values never tried", 7, 8 << 10), &digest);
     hone__feedback_families(hone__section_add(&sections, "Combinations never tried", 7, 2 << 10), &digest);
     put_question(hone__section_add(&sections, "Question", 0, 0), &digest);

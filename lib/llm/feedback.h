@@ -34,5 +34,7 @@ void hone__feedback_effects(hone__buf *buf, const hone__digest *digest);
 void hone__feedback_pairs(hone__buf *buf, const hone__digest *digest);
 void hone__feedback_never(hone__buf *buf, const hone__digest *digest);
 void hone__feedback_families(hone__buf *buf, const hone__digest *digest);
+void hone__feedback_records(hone__buf *buf, const hone__digest *digest);
+void hone__feedback_steps(hone__buf *buf, const hone__digest *digest);
 
 #endif

@@ -17,7 +17,9 @@ enum {
     PAIR_LINES = 16,
     FAMILY_SLOTS = 8,
     FAMILY_LINES = 24,
-    COMBINATIONS_MAX = 32
+    COMBINATIONS_MAX = 32,
+    STEPS_LISTED = 8,
+    STEP_REACH = 2
 };
 
 /* ---- features: what effects are told of ---- */
@@ -538,4 +540,93 @@ void hone__feedback_families(hone__buf *buf, const hone__digest *digest) {
         hone__buf_printf(buf, "- and %u more\n", (unsigned)list.more);
     if (list.lines > 0)
         hone__buf_text(buf, "(? not in any random valid config that was drawn: perhaps excluded by the constraints)\n");
+}
+
+/* ---- what each combination of the two-valued parameters came to ---- */
+
+enum { RECORD_SLOTS = 4 };
+
+static void put_record(hone__buf *buf, const hone__digest *digest, const uint32_t *slot, const uint32_t *index, uint32_t count) {
+    uint32_t tried = 0, timed = 0, best = 0;
+    for (uint32_t i = 0; i < digest->input->trial_count; i++)
+        tried += has_values(digest->input->trial[i].config, slot, index, count);
+    for (uint32_t i = digest->timed_count; i-- > 0;) {
+        if (has_values(hone__digest_timed(digest, i)->config, slot, index, count)) {
+            best = i;
+            timed++;
+        }
+    }
+    if (tried == 0)
+        return; /* told as never tried */
+    hone__buf_text(buf, "- ");
+    for (uint32_t i = 0; i < count; i++) {
+        hone__buf_text(buf, i > 0 ? " with " : "");
+        hone__text_slot_value(buf, digest->space, slot[i], index[i]);
+    }
+    hone__buf_printf(buf, ": %u tried, ", (unsigned)tried);
+    if (timed == 0) {
+        hone__buf_text(buf, "all failed\n");
+        return;
+    }
+    hone__buf_text(buf, "best x");
+    hone__text_number(buf, hone__digest_ns(digest, best) / hone__digest_unit(digest), 3);
+    hone__buf_text(buf, ": ");
+    hone__config_print_sparse(buf, digest->space, hone__digest_timed(digest, best)->config);
+    hone__buf_char(buf, '\n');
+}
+
+void hone__feedback_records(hone__buf *buf, const hone__digest *digest) {
+    uint32_t slot[RECORD_SLOTS], index[RECORD_SLOTS] = {0}, count = 0;
+    for (uint32_t i = 0; i < digest->space->slot_count && count < RECORD_SLOTS; i++) {
+        if (hone__slot_is_family(digest->space, i) && domain_count(digest, i) == 2)
+            slot[count++] = i;
+    }
+    for (uint32_t at = 0; at < 1u << count && count > 0; at++) {
+        for (uint32_t i = 0; i < count; i++)
+            index[i] = at >> (count - 1 - i) & 1u;
+        put_record(buf, digest, slot, index, count);
+    }
+    if (buf->length > 0)
+        hone__buf_text(buf, "(A family that was tried with few configs, or only with other parameters that suit another family, is not judged yet.)\n");
+}
+
+/* ---- steps from the best that nobody has taken ---- */
+
+static bool is_measured(const hone__digest *digest, const hone__config *config) {
+    for (uint32_t i = 0; i < digest->input->trial_count; i++) {
+        if (hone__config_equal(digest->input->trial[i].config, config))
+            return true;
+    }
+    return false;
+}
+
+/* Values of one feature that leave the best valid and were never measured in it; of long domains those at most STEP_REACH places away. */
+static void put_steps(hone__buf *buf, const hone__digest *digest, const tuned_feature *feature) {
+    uint32_t at = feature_value(feature, digest->best->config), shown = 0;
+    for (uint32_t value = 0; value < feature->count; value++) {
+        if (value == at || (feature->count > STEPS_LISTED && (value > at ? value - at : at - value) > STEP_REACH))
+            continue;
+        hone__config changed = *digest->best->config;
+        set_feature(feature, &changed, value);
+        if (!hone__bound_valid(digest->input->bound, &changed, NULL) || is_measured(digest, &changed))
+            continue;
+        if (shown == 0) {
+            hone__buf_text(buf, "- ");
+            put_feature(buf, digest->space, feature);
+        }
+        hone__buf_text(buf, shown == 0 ? ": " : ", ");
+        put_value(buf, feature, value);
+        shown++;
+    }
+    if (shown > 0)
+        hone__buf_char(buf, '\n');
+}
+
+void hone__feedback_steps(hone__buf *buf, const hone__digest *digest) {
+    for (uint32_t slot = 0; digest->best != NULL && slot < digest->space->slot_count;) {
+        tuned_feature one = feature_of_slot(digest->space, slot);
+        if (one.param->kind != HONE_KIND_PERMUTATION || one.order) /* one element alone cannot change */
+            put_steps(buf, digest, &one);
+        slot = feature_end(&one);
+    }
 }

@@ -23,24 +23,27 @@ const char *hone__prompt_system(void) {
 
 /* ---- the first message ---- */
 
-static uint32_t family_count(const hone__space *space, double *combinations) {
-    uint32_t count = 0;
-    *combinations = 1;
+/* The families whose combinations a batch can cover: all of them when they fit, else those of two values.  0 when not even these do. */
+static uint32_t covered(const hone__prompt_input *input, uint32_t most, uint32_t *count) {
+    const hone__space *space = hone__bound_space(input->bound);
+    double combinations = 1;
+    *count = 0;
     for (uint32_t slot = 0; slot < space->slot_count; slot++) {
-        if (hone__slot_is_family(space, slot)) {
-            *combinations *= space->param[hone__space_param_of_slot(space, slot)].domain.count;
-            count++;
-        }
+        uint32_t values = space->param[hone__space_param_of_slot(space, slot)].domain.count;
+        if (!hone__slot_is_family(space, slot) || values > most)
+            continue;
+        combinations *= values;
+        (*count)++;
     }
-    return count;
+    return combinations <= input->configs_wanted ? (uint32_t)combinations : 0;
 }
 
-static void put_families(hone__buf *buf, const hone__space *space) {
+static void put_families(hone__buf *buf, const hone__space *space, uint32_t most) {
     bool first = true;
     for (uint32_t slot = 0; slot < space->slot_count; slot++) {
-        if (!hone__slot_is_family(space, slot))
-            continue;
         const hone__param *param = &space->param[hone__space_param_of_slot(space, slot)];
+        if (!hone__slot_is_family(space, slot) || param->domain.count > most)
+            continue;
         hone__buf_text(buf, first ? "" : "; ");
         hone__text_slot(buf, space, slot);
         hone__buf_text(buf, " (");
@@ -53,21 +56,32 @@ static void put_families(hone__buf *buf, const hone__space *space) {
     }
 }
 
+static void put_coverage(hone__buf *buf, const hone__prompt_input *input) {
+    const hone__space *space = hone__bound_space(input->bound);
+    uint32_t families, pairs, all = covered(input, UINT32_MAX, &families), twos = covered(input, 2, &pairs);
+    if (families == 0)
+        return;
+    hone__buf_text(buf, "- Parameters with few values split the space into families. In this batch let each of these values occur in some config, "
+                        "with the other parameters chosen well for it: ");
+    put_families(buf, space, UINT32_MAX);
+    hone__buf_text(buf, ".\n");
+    if (families > 1 && all > 0) {
+        hone__buf_printf(buf, "- Their %u combinations fit into one batch: use each (where valid) at least once.\n", (unsigned)all);
+    } else if (pairs > 1 && twos > 0) {
+        hone__buf_text(buf, "- No belief should settle those of two values before they are measured together: ");
+        put_families(buf, space, 2);
+        hone__buf_printf(buf, ". Their %u combinations fit into one batch: use each (where valid) at least once, with the other parameters as good for it "
+                              "as you can choose them, since a family is judged by its best config.\n",
+                         (unsigned)twos);
+    }
+}
+
 /* Advice that follows from the facts of this space; nothing that holds for "most kernels". */
 static void put_strategy(hone__buf *buf, const hone__prompt_input *input) {
     const hone__space *space = hone__bound_space(input->bound);
-    double combinations;
-    uint32_t families = family_count(space, &combinations);
     hone__buf_text(buf, "- Nothing is measured yet, so any belief about what is fast here may be wrong. Do not let all configs share one untested "
                         "assumption: for each choice that you believe in, let some configs take the opposite.\n");
-    if (families > 0) {
-        hone__buf_text(buf, "- Parameters with few values split the space into families. In this batch let each of these values occur in some config, "
-                            "with the other parameters chosen well for it: ");
-        put_families(buf, space);
-        hone__buf_text(buf, ".\n");
-        if (families > 1 && combinations <= input->configs_wanted)
-            hone__buf_printf(buf, "- Their %.0f combinations fit into one batch: use each (where valid) at least once.\n", combinations);
-    }
+    put_coverage(buf, input);
     hone__buf_text(buf, "- For parameters with many values spread the batch over the range (low, middle, high), not only around the default.\n");
     for (uint32_t i = 0; i < space->param_count; i++) {
         if (space->param[i].kind == HONE_KIND_PERMUTATION && space->param[i].slot_count > 1) {

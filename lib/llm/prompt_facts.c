@@ -358,7 +358,8 @@ void hone__facts_constraints(hone__buf *buf, const hone__prompt_input *input) {
     }
     if (space->constraint_count > 0)
         hone__buf_text(buf, "Every one of these must hold (be non-zero; integers, / and % truncate as in C); a config that breaks one is "
-                            "rejected unmeasured. Check each config against them before you write it.\n");
+                            "rejected unmeasured. They hold for the whole config, with the default's value for each parameter that it leaves out: check each "
+                            "whole config against them before you write it.\n");
 }
 
 void hone__facts_known(hone__buf *buf, const hone__prompt_input *input) {

@@ -7,6 +7,9 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+
+/* In this file itself: records are short, and a call into the library for each is a good part of their checksum. */
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 static const uint8_t magic[4] = {'H', 'O', 'N', 'R'};
@@ -208,7 +211,7 @@ static hone_status decode_text(cursor *from, const hone__field *field, uint8_t *
     size_t count = (size_t)get_le(length, 4);
     const uint8_t *bytes = count > field->limit ? NULL : take(from, count);
     /* NUL is refused: strings end at it. */
-    if (bytes == NULL || memchr(bytes, '\0', count) != NULL || !hone__utf8_valid((const char *)bytes, count))
+    if (bytes == NULL || strnlen((const char *)bytes, count) < count || !hone__utf8_valid((const char *)bytes, count))
         return HONE_E_CORRUPT;
     if (field->type == HONE_FIELD_ARRAY) {
         memcpy(at, bytes, count);

@@ -28,9 +28,12 @@ hone_status hone__pack_open_memory(hone__pack **out, const char *name, const voi
 /* From hone__alloc; freed with the pack.  For bytes that were read and verified as a whole. */
 void hone__pack_own(hone__pack *pack, void *bytes);
 void hone__pack_set_signer(hone__pack *pack, const char signer[33]);
+/* Let go of it; who does so last closes it. */
 void hone__pack_close(hone__pack *pack);
-/* Does the file begin as packs do?  False also when it cannot be read. */
-bool hone__pack_probe(const char *path);
+/* Another hold on an open pack.  With `own_bytes` one that does not need bytes that are the caller's: those are copied. */
+hone_status hone__pack_hold(hone__pack **out, hone__pack *pack, bool own_bytes, hone_error *err);
+/* Does the file begin as packs do?  False also when it cannot be read; *code is then why (errno), else 0. */
+bool hone__pack_probe(const char *path, int *code);
 
 typedef struct hone__pack_info {
     uint64_t file_bytes, entries, groups, strings, kernels;
@@ -73,6 +76,8 @@ hone_status hone__pack_find(const hone__pack *pack, const uint8_t slot[HONE_SLOT
 /* Entries of one kernel at any problem and device, as hone__cache_of_kernel: a new array of at most `max`; damaged ones are skipped and counted. */
 hone_status hone__pack_of_kernel(const hone__pack *pack, const uint8_t kernel_id[16], uint32_t max, hone__entry **out, uint32_t *count,
                                  uint32_t *damaged, hone_error *err);
+/* Group number `group` (of hone__pack_about's): entries of one kernel and device stand together.  How many they are, and the first sound one of them. */
+hone_status hone__pack_group(const hone__pack *pack, uint64_t group, hone__entry *out, uint64_t *entries);
 /* What the pack keeps of a kernel; HONE_E_NOTFOUND. */
 hone_status hone__pack_get_kernel(const hone__pack *pack, const uint8_t id[16], hone__kernel_info *out, hone_error *err);
 

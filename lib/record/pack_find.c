@@ -40,7 +40,7 @@ static hone_status group_range(const hone__pack *pack, uint64_t group, uint8_t p
     return *first < *end && *end <= pack->info.entries ? HONE_OK : HONE_E_CORRUPT;
 }
 
-enum { GUESSES = 6 };
+enum { GUESSES = 6, GROUP_TRIES = 16 };
 
 /* Keys are hashes, evenly spread: guess where one is, and again between what the guesses showed.  A table that was made to mislead the
  * guesses is halved after a few. */
@@ -237,6 +237,20 @@ hone_status hone__pack_of_kernel(const hone__pack *pack, const uint8_t kernel_id
     }
     *out = all.entry;
     *count = all.count;
+    return status;
+}
+
+hone_status hone__pack_group(const hone__pack *pack, uint64_t group, hone__entry *out, uint64_t *entries) {
+    uint64_t first, end;
+    uint8_t prefix[16];
+    hone__buf scratch;
+    HONE_TRY(group_range(pack, group, prefix, &first, &end));
+    *entries = end - first;
+    hone__buf_init(&scratch, HONE_LIMIT_RECORD_BYTES);
+    hone_status status = HONE_E_CORRUPT;
+    for (uint64_t i = first; i < end && i - first < GROUP_TRIES && status == HONE_E_CORRUPT; i++)
+        status = read_at(pack, i, prefix, out, &scratch);
+    hone__buf_free(&scratch);
     return status;
 }
 

@@ -137,6 +137,7 @@ struct hone__strings {
 
 struct hone__pack {
     char *path;
+    atomic_int others;            /* who hold it besides the first */
     int fd;                       /* -1: in memory */
     uint8_t *whole;               /* the file read into memory, owned; NULL otherwise */
     hone__pack_info info;
@@ -190,8 +191,9 @@ bool hone__pattern_check(const char *pattern, size_t count, uint8_t *marker, uin
 const uint8_t *hone__pattern_skip(const hone__text *pattern, const uint8_t *at, const uint8_t *end, size_t *text_length);
 /* The same without the length, for most patterns and values; NULL: not of these, or malformed.  The 8 bytes after `end` MUST be readable. */
 const uint8_t *hone__pattern_check_values(const hone__text *pattern, const uint8_t *at, const uint8_t *end);
-/* Append the text.  The values MUST have been stepped over before; text_length is the text's or more. */
-void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length);
+/* Write the text; where it ends.  The values MUST have been stepped over before, and the text fit before `room_end`; what is left of that room may be
+ * overwritten. */
+char *hone__pattern_join(char *to, const char *room_end, const hone__text *pattern, const uint8_t *at);
 void hone__put_varint(hone__buf *buf, uint64_t value);
 
 /* ---- both encodings of an entry as one view (pack_view.c) ---- */

@@ -2,42 +2,70 @@
 #include "pack_format.h"
 #include "limit.h"
 
-static void put_text(hone__buf *buf, const hone__view *view, uint32_t t) {
+/* Room is made once for all that a payload may be, and written without asking again. */
+typedef struct writing {
+    char *to, *end;
+} writing;
+
+static void put_bytes(writing *w, const void *bytes, size_t count) {
+    memcpy(w->to, bytes, count);
+    w->to += count;
+}
+
+static void put_u32(writing *w, uint32_t value) {
+    pack_put32((uint8_t *)w->to, value);
+    w->to += 4;
+}
+
+/* More than a text, with its length, can be: a pattern's is not known before. */
+static size_t payload_room(const hone__view *view) {
+    size_t room = 32 + 4 + RANKED_NUMBERS_BYTES * (1 + (size_t)view->alternatives) + NUMBERS_BYTES + PROVENANCE_BYTES;
+    for (uint32_t t = 0; t < view->text_count; t++)
+        room += 4 + (size_t)view->text[t].length;
+    return room;
+}
+
+static void put_text(writing *w, const hone__view *view, uint32_t t) {
     const hone__view_text *text = &view->text[t];
     if (text->text != NULL && hone__view_is_pattern(view, t)) { /* its length is known afterwards */
-        size_t start = buf->length;
-        hone__buf_u32(buf, 0);
-        hone__pattern_join(buf, text->text, text->bytes, text->length);
-        if (buf->status == HONE_OK)
-            pack_put32((uint8_t *)buf->data + start, (uint32_t)(buf->length - start - 4));
+        char *start = w->to + 4;
+        w->to = hone__pattern_join(start, w->end, text->text, text->bytes);
+        pack_put32((uint8_t *)start - 4, (uint32_t)(w->to - start));
         return;
     }
     if (t >= VIEW_NAME)
-        hone__buf_u32(buf, text->length);
+        put_u32(w, text->length);
     if (text->text != NULL)
-        hone__buf_bytes(buf, text->text->data, text->length);
+        put_bytes(w, text->text->data, text->length);
     else if (text->length > 0)
-        hone__buf_bytes(buf, text->bytes, text->length);
+        put_bytes(w, text->bytes, text->length);
 }
 
 /* The payload of spec/record.md, section 4. */
 static void put_payload(hone__buf *buf, const hone__view *view, const uint8_t slot[HONE_SLOT_BYTES]) {
-    put_text(buf, view, VIEW_KERNEL);
-    put_text(buf, view, VIEW_DEVICE_ID);
-    hone__buf_bytes(buf, view->problem, 16);
-    hone__buf_bytes(buf, slot + 16, 16);
+    size_t room = payload_room(view);
+    writing w = {.to = hone__buf_room(buf, room)};
+    if (w.to == NULL)
+        return;
+    w.end = w.to + room;
+    put_text(&w, view, VIEW_KERNEL);
+    put_text(&w, view, VIEW_DEVICE_ID);
+    put_bytes(&w, view->problem, 16);
+    put_bytes(&w, slot + 16, 16);
     for (uint32_t t = VIEW_NAME; t < VIEW_BEST; t++)
-        put_text(buf, view, t);
+        put_text(&w, view, t);
     for (uint32_t i = 0; i <= view->alternatives; i++) {
-        put_text(buf, view, VIEW_BEST + i);
-        hone__buf_bytes(buf, view->ranked[i], RANKED_NUMBERS_BYTES);
+        put_text(&w, view, VIEW_BEST + i);
+        put_bytes(&w, view->ranked[i], RANKED_NUMBERS_BYTES);
         if (i == 0)
-            hone__buf_u32(buf, view->alternatives);
+            put_u32(&w, view->alternatives);
     }
-    hone__buf_bytes(buf, view->numbers, NUMBERS_BYTES);
+    put_bytes(&w, view->numbers, NUMBERS_BYTES);
     for (uint32_t i = 0; i < LINES; i++)
-        put_text(buf, view, VIEW_BEST + 1 + view->alternatives + i);
-    hone__buf_bytes(buf, view->provenance, PROVENANCE_BYTES);
+        put_text(&w, view, VIEW_BEST + 1 + view->alternatives + i);
+    put_bytes(&w, view->provenance, PROVENANCE_BYTES);
+    buf->length = (size_t)(w.to - buf->data);
+    *w.to = '\0';
 }
 
 hone_status hone__view_record(hone__buf *buf, const hone__view *view, const uint8_t slot[HONE_SLOT_BYTES]) {

@@ -301,8 +301,28 @@ void hone__pack_own(hone__pack *pack, void *bytes) {
     pack->whole = bytes;
 }
 
+hone_status hone__pack_hold(hone__pack **out, hone__pack *pack, bool own_bytes, hone_error *err) {
+    if (!own_bytes || pack->fd >= 0 || pack->whole != NULL) {
+        atomic_fetch_add(&pack->others, 1);
+        *out = pack;
+        return HONE_OK;
+    }
+    size_t count = (size_t)pack->info.file_bytes;
+    uint8_t *copy = hone__alloc(count);
+    if (copy == NULL)
+        return hone__fail(err, HONE_E_NOMEM, "pack", "no memory for a copy of %s", pack->path);
+    hone_status status = hone__pack_pread(pack, 0, copy, count);
+    if (status == HONE_OK)
+        status = hone__pack_open_memory(out, pack->path, copy, count, NULL, err);
+    if (status != HONE_OK)
+        hone__free(copy);
+    else
+        hone__pack_own(*out, copy);
+    return status;
+}
+
 void hone__pack_close(hone__pack *pack) {
-    if (pack == NULL)
+    if (pack == NULL || atomic_fetch_sub(&pack->others, 1) > 0)
         return;
     hone__strings_free(&pack->strings);
     if (pack->arena != NULL)
@@ -315,13 +335,14 @@ void hone__pack_close(hone__pack *pack) {
     hone__free(pack);
 }
 
-bool hone__pack_probe(const char *path) {
+bool hone__pack_probe(const char *path, int *code) {
     uint8_t first[8];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    bool is_pack = fd >= 0 && pread(fd, first, sizeof first, 0) == (ssize_t)sizeof first && memcmp(first, hone__pack_magic, sizeof first) == 0;
+    ssize_t got = fd < 0 ? -1 : pread(fd, first, sizeof first, 0);
+    *code = got < 0 ? errno : 0;
     if (fd >= 0)
         (void)close(fd);
-    return is_pack;
+    return got == (ssize_t)sizeof first && memcmp(first, hone__pack_magic, sizeof first) == 0;
 }
 
 const hone__pack_info *hone__pack_about(const hone__pack *pack) {

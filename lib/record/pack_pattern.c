@@ -186,16 +186,6 @@ const uint8_t *hone__pattern_check_values(const hone__text *pattern, const uint8
     return bad ? NULL : after;
 }
 
-/* How long the text is that these values make; they are sound. */
-static size_t exact_length(const hone__text *pattern, const uint8_t *at) {
-    const uint8_t *end = at;
-    size_t length = 0;
-    for (uint32_t left = pattern->marker_count; left > 0; end++)
-        left -= *end < 0x80;
-    (void)hone__pattern_skip(pattern, at, end, &length);
-    return length;
-}
-
 static char *put_number(char *to, uint64_t value) {
     if (value < 10) {
         *to = (char)('0' + value);
@@ -218,14 +208,8 @@ static size_t plain_bytes(const char *text) {
     return marks == 0 ? 8 : (size_t)__builtin_ctzll(marks) / 8;
 }
 
-void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t *at, size_t text_length) {
+char *hone__pattern_join(char *to, const char *room_end, const hone__text *pattern, const uint8_t *at) {
     const char *text = pattern->data, *end = text + pattern->length;
-    if (text_length > buf->max - buf->length)
-        text_length = exact_length(pattern, at);
-    char *to = hone__buf_room(buf, text_length);
-    if (to == NULL)
-        return;
-    const char *room_end = to + text_length;
     while (text < end) {
         /* Between markers, eight at a time while there is room on both sides: what is written beyond the run is overwritten by what follows. */
         while (end - text >= 8 && room_end - to >= 8) {
@@ -260,6 +244,5 @@ void hone__pattern_join(hone__buf *buf, const hone__text *pattern, const uint8_t
                 *to++ = 'e';
         }
     }
-    buf->length = (size_t)(to - buf->data);
-    *to = '\0';
+    return to;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 static hone_status exhaustive_open(hone__strategy *strategy, hone_error *err) {
-    (void)hone__strategy_queue(strategy, &strategy->space->base, "default");
+    hone__strategy_queue_first(strategy);
     hone__walk *walk = NULL;
     hone_status status = hone__walk_new(&walk, strategy->options.bound);
     strategy->state = walk;

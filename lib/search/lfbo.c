@@ -215,7 +215,7 @@ static bool queue_opposite(hone__lfbo *lfbo, hone__strategy *strategy) {
         return false;
     lfbo->opposites--;
     const hone__result *best = &strategy->result[lfbo->best];
-    return strcmp(best->proposer, "default") != 0 && strcmp(best->proposer, "seed") != 0 &&
+    return strcmp(best->proposer, "default") != 0 && strcmp(best->proposer, "known") != 0 && strcmp(best->proposer, "seed") != 0 &&
            hone__lfbo_against_draws(strategy, "transfer") >= evidence_shows &&
            hone__prior_queue_opposite(&lfbo->prior, lfbo->features, strategy, &best->config);
 }

@@ -1,14 +1,9 @@
 /* llm_search.c: rounds of a model's proposals.  The first request leaves before anything is measured; the default, neighbours from the
  * cache, the author's seeds and a few draws are measured meanwhile.  The next request leaves when most of a reply's batch is measured, so
  * that model and device work at the same time.  When the model has given what it has (or fails, and that is allowed), lfbo takes the rest.
- *
- * `hybrid` is the same conversation with less credit: configs of a reply are measured one after the other only as long as they bring new bests;
- * the others become candidates that the surrogate judges.  A round that paid is followed by the next one.  After one that did not, the surrogate
- * goes on, and the model is asked again, with less credit and after ever longer rests, when there is news for it: a better config that it has not
- * seen, or nothing better for long, so that another view is worth some trials.  What a model can waste is bounded by that: the credits of its rounds.
- * While it thinks, the surrogate goes on for some trials: a device that waits for a minute is no better than one that measures for it. */
+ * hybrid_search.c: the same conversation, whose replies have less credit. */
 #include "alloc.h"
-#include "lfbo.h"
+#include "conversation.h"
 #include "log.h"
 #include "transcript.h"
 #include "utf8.h"
@@ -20,64 +15,30 @@
 enum {
     ASK_AGAIN_PERCENT = 60, /* of a batch told before the next request leaves */
     STAGNANT_ROUNDS = 2,    /* rounds without a gain that is worth it before it stops */
-    CREDIT = 5,             /* hybrid: configs of the model in a row without a new best before the rest is left to the surrogate ... */
-    CREDIT_LATER = 2,       /* ... once a round of it did not pay */
-    POOR_CREDIT = 3,        /* the same for a model whose configs have so far been worse than draws */
-    POOR_CREDIT_LATER = 1,
-    REST = 12,              /* hybrid: trials of the surrogate after a round that did not pay; doubled with each further one */
     EMPTY_ROUNDS = 2,       /* rounds without one new config before it stops */
     ECHO_BYTES = 32768      /* of a reply that is sent back as the model's own turn */
 };
 
-typedef struct conversation {
-    char *initial;              /* first user message */
-    char *last_reply;           /* "" before the first */
-    hone__parsed_reply parsed;  /* of the last reply: its rejections go into the next prompt */
-    hone__lfbo *lfbo;           /* NULL unless it may go on */
-    uint32_t exchange;          /* index of the next request */
-    uint32_t batch_first, batch_end; /* results queued from the last reply */
-    uint32_t held_next;         /* hybrid: next of the last reply's configs to be measured */
-    uint32_t dry;               /* hybrid: the model's results since the last new best */
-    bool hybrid;
-    bool paid;                  /* hybrid: the last reply brought a new best */
-    uint32_t duds;              /* hybrid: rounds in a row that did not */
-    uint32_t rest_from;         /* hybrid: told when the last round was through; 0: it is not */
-    double best_then;           /* hybrid: best when the last reply came, then when its round was through */
-    uint32_t stagnant, empty;
-    double best_asked;          /* best when the last request left */
-    bool in_flight;             /* the transport has a request of ours */
-    bool repairing;             /* ... which is the one cheap repair of a useless reply */
-    bool over;                  /* no further requests */
-    uint32_t meanwhile;         /* hybrid: trials that the surrogate may still have while this request is under way */
-    bool waiting;               /* nothing to propose before the reply */
-    char *recalled;             /* reply from the record, to be taken when as much is known as when it came */
-    uint32_t recalled_told;
-    uint64_t recalled_in, recalled_out;
-    double recalled_s;
-    hone_error failure;         /* code != 0: to be returned by pump */
-} conversation;
-
-static double best_ns(const hone__strategy *strategy) {
+double hone__conversation_best_ns(const hone__strategy *strategy) {
     return strategy->best == UINT32_MAX ? HUGE_VAL : strategy->result[strategy->best].measurement.median_ns;
 }
 
-/* The model will not be asked again; `why` is for people. */
-static void end_rounds(hone__strategy *strategy, const char *why) {
-    conversation *talk = strategy->state;
+void hone__conversation_end(hone__strategy *strategy, const char *why) {
+    hone__conversation *talk = strategy->state;
     talk->over = true;
     (void)snprintf(strategy->stop, sizeof strategy->stop, "%s", why);
 }
 
 static void fail_model(hone__strategy *strategy, const hone_error *err) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     char why[sizeof strategy->stop];
     if (err->code == HONE_E_LIMIT) { /* the token budget is a reason to stop, not a failure */
         (void)snprintf(why, sizeof why, "tokens: %.120s", err->message);
-        end_rounds(strategy, why);
+        hone__conversation_end(strategy, why);
         return;
     }
     (void)snprintf(why, sizeof why, "model failed: %.120s", err->message);
-    end_rounds(strategy, why);
+    hone__conversation_end(strategy, why);
     if (strategy->options.fall_back) {
         (void)snprintf(strategy->report.warning, sizeof strategy->report.warning, "%.200s; lfbo goes on", why);
         hone__log(HONE_LOG_WARN, "search", "%s; lfbo goes on", why);
@@ -87,7 +48,7 @@ static void fail_model(hone__strategy *strategy, const hone_error *err) {
 }
 
 /* A conversation goes on with the first message that it began with, whatever was measured or tuned between its processes. */
-static void keep_initial(conversation *talk, const char *recorded) {
+static void keep_initial(hone__conversation *talk, const char *recorded) {
     cJSON *json = NULL;
     if (hone__json_parse(&json, recorded, strlen(recorded), "recorded request", NULL) != HONE_OK)
         return;
@@ -125,7 +86,7 @@ static hone_status start_recorded(hone__strategy *strategy, hone__llm_request *r
 }
 
 static hone_status start(hone__strategy *strategy, hone__llm_request *request, hone_error *err) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     const hone__exchange_log *log = strategy->options.log;
     char *old_request = NULL, *old_reply = NULL;
     if (log != NULL && log->recall(log->user, request->index, &old_request, &old_reply, &talk->recalled_in, &talk->recalled_out,
@@ -154,7 +115,7 @@ static hone_status start(hone__strategy *strategy, hone__llm_request *request, h
 
 /* Send `text` as the next user message (NULL: the initial one alone). */
 static void ask_model(hone__strategy *strategy, const char *text) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     hone_error err = {0};
     cJSON *schema = hone__prompt_schema(strategy->space);
     const hone__message message[3] = {{"user", talk->initial}, {"assistant", talk->last_reply}, {"user", text}};
@@ -176,7 +137,7 @@ static void ask_model(hone__strategy *strategy, const char *text) {
     cJSON_Delete(schema);
     hone__buf_free(&both);
     strategy->report.requests++;
-    talk->best_asked = best_ns(strategy);
+    talk->best_asked = hone__conversation_best_ns(strategy);
     talk->meanwhile = strategy->options.meanwhile;
     talk->waiting = false;
     if (status != HONE_OK)
@@ -187,7 +148,7 @@ static void ask_model(hone__strategy *strategy, const char *text) {
 
 static hone__prompt_input input_of(const hone__strategy *strategy, hone__shown_trial *shown) {
     const hone__strategy_options *options = &strategy->options;
-    const conversation *talk = strategy->state;
+    const hone__conversation *talk = strategy->state;
     uint32_t count = 0;
     for (uint32_t i = 0; i < strategy->result_count && shown != NULL; i++) {
         const hone__result *result = &strategy->result[i];
@@ -211,9 +172,8 @@ static hone__prompt_input input_of(const hone__strategy *strategy, hone__shown_t
     };
 }
 
-/* Ask for the next batch; `problem`: for a repair of the last reply instead. */
-static void ask_next(hone__strategy *strategy, const char *problem) {
-    conversation *talk = strategy->state;
+void hone__conversation_ask(hone__strategy *strategy, const char *problem) {
+    hone__conversation *talk = strategy->state;
     hone__shown_trial *shown = hone__alloc_array(strategy->result_count + 1, sizeof *shown);
     hone__buf buf;
     hone__buf_init(&buf, HONE_LIMIT_PROMPT_BYTES);
@@ -238,26 +198,26 @@ static void ask_next(hone__strategy *strategy, const char *problem) {
 
 /* A reply was measured far enough: go on, or stop because rounds do not pay any more. */
 static void next_round(hone__strategy *strategy) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     if (strategy->report.rounds >= strategy->options.rounds_max) {
-        end_rounds(strategy, "rounds: the model was asked as often as allowed");
+        hone__conversation_end(strategy, "rounds: the model was asked as often as allowed");
         return;
     }
     if (strategy->report.rounds > 0) {
         double worth = strategy->options.min_gain > 0 ? strategy->options.min_gain : 0.005;
-        talk->stagnant = best_ns(strategy) < talk->best_asked * (1.0 - worth) ? 0 : talk->stagnant + 1;
+        talk->stagnant = hone__conversation_best_ns(strategy) < talk->best_asked * (1.0 - worth) ? 0 : talk->stagnant + 1;
         if (talk->stagnant >= STAGNANT_ROUNDS && strategy->options.min_gain >= 0) {
             char why[80];
             (void)snprintf(why, sizeof why, "stagnation: two rounds of the model without a gain of %.3g %%", 100 * worth);
-            end_rounds(strategy, why);
+            hone__conversation_end(strategy, why);
             return;
         }
     }
-    ask_next(strategy, NULL);
+    hone__conversation_ask(strategy, NULL);
 }
 
 static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in, uint64_t tokens_out, double seconds) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     hone__free(talk->last_reply);
     talk->last_reply = text;
     talk->in_flight = false;
@@ -279,7 +239,7 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
     }
     strategy->report.rejected += talk->parsed.rejection_count;
     if (talk->parsed.count == 0 && !talk->repairing) {
-        ask_next(strategy, talk->parsed.problem[0] != '\0' ? talk->parsed.problem : "no config in it was usable");
+        hone__conversation_ask(strategy, talk->parsed.problem[0] != '\0' ? talk->parsed.problem : "no config in it was usable");
         return;
     }
     talk->repairing = false;
@@ -293,21 +253,23 @@ static void take_reply(hone__strategy *strategy, char *text, uint64_t tokens_in,
         fresh += talk->hybrid ? !hone__strategy_was_proposed(strategy, config) : hone__strategy_queue(strategy, config, proposer);
     }
     talk->batch_end = strategy->result_count;
-    talk->held_next = talk->dry = talk->rest_from = 0;
+    talk->held_next = talk->dry = talk->rest_from = talk->released = 0;
+    if (talk->hybrid)
+        hone__hybrid_families_first(strategy);
     talk->paid = false;
-    talk->best_then = best_ns(strategy);
+    talk->best_then = hone__conversation_best_ns(strategy);
     talk->empty = fresh > 0 ? 0 : talk->empty + 1;
     if (talk->empty >= EMPTY_ROUNDS)
-        end_rounds(strategy, "stagnation: the model had no new valid config in two rounds");
+        hone__conversation_end(strategy, "stagnation: the model had no new valid config in two rounds");
 }
 
-static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
+hone_status hone__conversation_open(hone__strategy *strategy, hone_error *err) {
     const hone__strategy_options *options = &strategy->options;
     if (options->llm == NULL || hone__llm_provider(options->llm) == HONE_PROVIDER_NONE)
         return hone__fail(err, HONE_E_NOMODEL, "search",
                           "no model is configured: set HONE_LLM_PROVIDER and HONE_LLM_MODEL (and a key), HONE_LLM_COMMAND or HONE_LLM_MAILBOX, "
                           "or use --search lfbo");
-    conversation *talk = hone__alloc(sizeof *talk);
+    hone__conversation *talk = hone__alloc(sizeof *talk);
     strategy->state = talk;
     if (talk == NULL)
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the conversation");
@@ -322,7 +284,7 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     if (talk->initial == NULL || talk->last_reply == NULL || ((options->fall_back || talk->hybrid) && talk->lfbo == NULL))
         return hone__fail(err, HONE_E_NOMEM, "search", "no memory for the prompt");
     if (options->rounds_max == 0)
-        end_rounds(strategy, "rounds: none allowed");
+        hone__conversation_end(strategy, "rounds: none allowed");
     else
         ask_model(strategy, NULL);
     hone__strategy_queue_known(strategy);
@@ -333,8 +295,8 @@ static hone_status llm_open(hone__strategy *strategy, hone_error *err) {
     return HONE_OK;
 }
 
-static void llm_close(hone__strategy *strategy) {
-    conversation *talk = strategy->state;
+void hone__conversation_close(hone__strategy *strategy) {
+    hone__conversation *talk = strategy->state;
     if (talk == NULL)
         return;
     if (talk->in_flight && talk->recalled == NULL)
@@ -348,7 +310,7 @@ static void llm_close(hone__strategy *strategy) {
 }
 
 static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     if (!talk->over && !talk->in_flight) {
         if (strategy->told < strategy->handed || strategy->handed < strategy->result_count)
             return HONE_ASK_MORE; /* the next request leaves when enough of this batch is told */
@@ -362,99 +324,9 @@ static hone__ask_state llm_propose(hone__strategy *strategy, uint32_t wanted) {
     return talk->over && strategy->told == strategy->handed ? HONE_ASK_DONE : HONE_ASK_MORE;
 }
 
-/* A model whose configs are worse than draws has less of it. */
-static uint32_t credit_of(const hone__strategy *strategy) {
-    const conversation *talk = strategy->state;
-    if (hone__lfbo_against_draws(strategy, "model:") < 0.5)
-        return talk->duds > 0 ? POOR_CREDIT_LATER : POOR_CREDIT;
-    return talk->duds > 0 ? CREDIT_LATER : CREDIT;
-}
-
-/* One more config of the last reply, while the model has credit; what is left then, the surrogate judges.  *wait: the results in flight decide. */
-static bool release(hone__strategy *strategy, bool *wait) {
-    conversation *talk = strategy->state;
-    const uint32_t credit = credit_of(strategy);
-    char proposer[24];
-    (void)snprintf(proposer, sizeof proposer, "model:%u", strategy->report.rounds);
-    *wait = false;
-    while (talk->held_next < talk->parsed.count && talk->dry < credit) {
-        *wait = strategy->result_count > strategy->told && talk->dry + (strategy->result_count - strategy->told) >= credit;
-        if (*wait)
-            return false;
-        if (hone__strategy_queue(strategy, &talk->parsed.config[talk->held_next++], proposer))
-            return true;
-    }
-    for (; talk->held_next < talk->parsed.count; talk->held_next++)
-        hone__lfbo_offer(talk->lfbo, strategy, &talk->parsed.config[talk->held_next]);
-    return false;
-}
-
-/* The last round is through: is the next one worth its price now? */
-static bool worth_asking(hone__strategy *strategy) {
-    conversation *talk = strategy->state;
-    if (talk->rest_from == 0) {
-        talk->rest_from = strategy->told;
-        talk->best_then = best_ns(strategy);
-        talk->duds = talk->paid ? 0 : talk->duds + 1;
-        if (strategy->report.rounds >= strategy->options.rounds_max)
-            end_rounds(strategy, "rounds: the model was asked as often as allowed");
-    }
-    if (talk->over || talk->paid)
-        return !talk->over;
-    uint32_t rested = strategy->told - talk->rest_from, rest = (uint32_t)REST << (talk->duds < 5 ? talk->duds - 1 : 4);
-    return rested >= 2 * rest || (rested >= rest && best_ns(strategy) < talk->best_then * 0.98);
-}
-
-/* The model thinks: what there is to do until it answers. */
-static hone__ask_state propose_meanwhile(hone__strategy *strategy, uint32_t wanted) {
-    conversation *talk = strategy->state;
-    uint32_t count = wanted < talk->meanwhile ? wanted : talk->meanwhile;
-    uint32_t queued = count == 0 ? 0 : hone__lfbo_propose(talk->lfbo, strategy, count);
-    talk->meanwhile -= queued;
-    talk->waiting = queued == 0;
-    return queued > 0 ? HONE_ASK_MORE : HONE_ASK_WAIT_MODEL;
-}
-
-static hone__ask_state hybrid_propose(hone__strategy *strategy, uint32_t wanted) {
-    conversation *talk = strategy->state;
-    bool wait = false;
-    if (talk->failure.code != 0)
-        return HONE_ASK_WAIT_MODEL;
-    if (talk->in_flight && !talk->over)
-        return propose_meanwhile(strategy, wanted);
-    if (release(strategy, &wait) || wait)
-        return HONE_ASK_MORE;
-    bool open = strategy->told < strategy->result_count;
-    if (!talk->over && (talk->rest_from == 0 || worth_asking(strategy))) {
-        if (open)
-            return HONE_ASK_MORE; /* the results of this batch go into the next prompt */
-        if (worth_asking(strategy)) {
-            ask_next(strategy, NULL);
-            return propose_meanwhile(strategy, wanted);
-        }
-    }
-    if (!hone__lfbo_stagnant(talk->lfbo, strategy) && hone__lfbo_propose(talk->lfbo, strategy, wanted) > 0)
-        return HONE_ASK_MORE;
-    if (strategy->told < strategy->handed)
-        return HONE_ASK_MORE;
-    if (strategy->stop[0] == '\0')
-        (void)snprintf(strategy->stop, sizeof strategy->stop, "space exhausted");
-    return HONE_ASK_DONE;
-}
-
-static hone_status hybrid_learn(hone__strategy *strategy, uint32_t result) {
-    conversation *talk = strategy->state;
-    if (strncmp(strategy->result[result].proposer, "model:", 6) != 0)
-        return HONE_OK;
-    bool better = strategy->best == result;
-    talk->paid = talk->paid || (better && best_ns(strategy) < talk->best_then * 0.995);
-    talk->dry = better ? 0 : talk->dry + 1;
-    return HONE_OK;
-}
-
 static hone_status llm_learn(hone__strategy *strategy, uint32_t result) {
     (void)result;
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     uint32_t size = talk->batch_end - talk->batch_first;
     if (talk->over || talk->in_flight || size == 0)
         return HONE_OK;
@@ -468,7 +340,7 @@ static hone_status llm_learn(hone__strategy *strategy, uint32_t result) {
 
 static hone_status record_reply(hone__strategy *strategy, const hone__llm_reply *reply, hone_error *err) {
     const hone__exchange_log *log = strategy->options.log;
-    const conversation *talk = strategy->state;
+    const hone__conversation *talk = strategy->state;
     if (log == NULL)
         return HONE_OK;
     hone_status status = log->record(log->user, talk->exchange - 1, NULL, reply->text, reply->tokens_in, reply->tokens_out, reply->seconds,
@@ -478,7 +350,7 @@ static hone_status record_reply(hone__strategy *strategy, const hone__llm_reply 
 
 /* HONE_E_TIMEOUT while there is no answer; else what came of it is in the conversation's state. */
 static hone_status poll_model(hone__strategy *strategy, uint32_t timeout_ms) {
-    conversation *talk = strategy->state;
+    hone__conversation *talk = strategy->state;
     hone__llm_reply reply = {0};
     hone_error failure = {0};
     hone_status status = hone__llm_poll(strategy->options.llm, timeout_ms, &reply, &failure);
@@ -496,7 +368,7 @@ static hone_status poll_model(hone__strategy *strategy, uint32_t timeout_ms) {
         strategy->report.tokens_out += reply.tokens_out;
         strategy->report.model_seconds += reply.seconds;
         if (status == HONE_E_REPLY && !talk->repairing) /* empty, refused, not text: one more chance */
-            ask_next(strategy, failure.message);
+            hone__conversation_ask(strategy, failure.message);
         else
             fail_model(strategy, &failure);
     }
@@ -504,8 +376,8 @@ static hone_status poll_model(hone__strategy *strategy, uint32_t timeout_ms) {
     return HONE_OK;
 }
 
-static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_error *err) {
-    conversation *talk = strategy->state;
+hone_status hone__conversation_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_error *err) {
+    hone__conversation *talk = strategy->state;
     if (talk->in_flight && talk->recalled != NULL) {
         bool nothing_else = talk->waiting && strategy->told == strategy->handed;
         if (strategy->told < talk->recalled_told && !nothing_else)
@@ -525,5 +397,4 @@ static hone_status llm_pump(hone__strategy *strategy, uint32_t timeout_ms, hone_
     return (hone_status)talk->failure.code;
 }
 
-const hone__strategy_impl hone__strategy_llm = {"llm", llm_open, llm_close, llm_propose, llm_learn, llm_pump};
-const hone__strategy_impl hone__strategy_hybrid = {"hybrid", llm_open, llm_close, hybrid_propose, hybrid_learn, llm_pump};
+const hone__strategy_impl hone__strategy_llm = {"llm", hone__conversation_open, hone__conversation_close, llm_propose, llm_learn, hone__conversation_pump};

@@ -5,7 +5,7 @@
 
 static hone_status random_open(hone__strategy *strategy, hone_error *err) {
     (void)err;
-    (void)hone__strategy_queue(strategy, &strategy->space->base, "default");
+    hone__strategy_queue_first(strategy);
     return HONE_OK;
 }
 

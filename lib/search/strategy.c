@@ -75,9 +75,15 @@ bool hone__strategy_queue(hone__strategy *strategy, const hone__config *config, 
     return true;
 }
 
+void hone__strategy_queue_first(hone__strategy *strategy) {
+    (void)hone__strategy_queue(strategy, &strategy->space->base, "default");
+    if (strategy->options.incumbent != NULL)
+        (void)hone__strategy_queue(strategy, strategy->options.incumbent, "known");
+}
+
 void hone__strategy_queue_known(hone__strategy *strategy) {
     const hone__strategy_options *options = &strategy->options;
-    (void)hone__strategy_queue(strategy, &strategy->space->base, "default");
+    hone__strategy_queue_first(strategy);
     for (uint32_t i = 0; i < options->neighbour_count && i < NEIGHBOURS_FIRST; i++)
         (void)hone__strategy_queue(strategy, &options->neighbour[i].config, "neighbour");
     for (uint32_t i = 0; i < options->seed_count; i++)

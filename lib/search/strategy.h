@@ -10,7 +10,7 @@ typedef struct hone__strategy hone__strategy;
 
 typedef struct hone__proposal {
     hone__config config;
-    char proposer[24];            /* "default", "seed", "neighbour", "random", "model:1", "lfbo", ... */
+    char proposer[24];            /* "default", "known", "seed", "neighbour", "random", "model:1", "lfbo", ... */
 } hone__proposal;
 
 typedef enum hone__ask_state {
@@ -42,6 +42,7 @@ typedef struct hone__strategy_options {
     const hone_kernel *kernel;    /* llm only; others use bound */
     const hone_device *device;    /* llm only */
     const hone__bound *bound;
+    const hone__config *incumbent; /* what is known for this very problem: measured right after the default; NULL: nothing is */
     const hone__config *seed;     /* author seeds valid here */
     uint32_t seed_count;
     const hone__neighbour *neighbour;

@@ -48,7 +48,9 @@ struct hone__strategy {
 
 /* Queue a config unless it was proposed before or is not valid.  True when it was new. */
 bool hone__strategy_queue(hone__strategy *strategy, const hone__config *config, const char *proposer);
-/* Queue the default, the neighbours and the author's seeds. */
+/* Queue the default, and what is known for this very problem. */
+void hone__strategy_queue_first(hone__strategy *strategy);
+/* Those, the neighbours and the author's seeds. */
 void hone__strategy_queue_known(hone__strategy *strategy);
 /* Queue up to `count` random valid configs that were not proposed before; returns how many. */
 uint32_t hone__strategy_queue_random(hone__strategy *strategy, uint32_t count);

@@ -91,6 +91,9 @@ void hone__config_print_sparse(hone__buf *buf, const hone__space *space, const h
  * the range but between two values goes to the nearest.  `notes` (may be NULL) gets one line a repair. */
 hone_status hone__config_read(const hone__space *space, const cJSON *json, bool repair, hone__config *out, hone__buf *notes,
                               hone_error *err);
+/* The same for text as hone__config_print and its sparse sister write it, without a JSON tree.  False: it is written otherwise or does not fit the
+ * space; hone__config_read on its JSON then reads it or says why not. */
+bool hone__config_read_text(const hone__space *space, const char *text, hone__config *out);
 /* Compile-time macros of a config, one after the other as "NAME=value" (spec/kernel.md section 6), through `each`. */
 void hone__config_macros(const hone__space *space, const hone__config *config, void (*each)(void *user, const char *definition),
                          void *user);

@@ -45,11 +45,12 @@ static hone_status prompt_json(char **json, const hone__tuning *tuning, hone_err
 }
 
 static hone_status prepare(hone__tuning *tuning, const hone_problem *problem, hone_error *err) {
-    HONE_TRY(hone__tuning_sizes(tuning->kernel, problem, tuning->sizes, err));
+    HONE_TRY(hone__tuning_problem(tuning, problem, err));
     tuning->key = hone__key_make(tuning->kernel, tuning->caller_device, tuning->sizes);
     HONE_TRY(hone__bound_new(&tuning->bound, tuning->kernel->space, tuning->sizes, err));
     HONE_TRY(hone__tuning_llm(tuning, err));
     HONE_TRY(hone__tuning_device(tuning, err));
+    hone__tuning_recall(tuning);
     hone__tuning_neighbours(tuning);
     return HONE_OK;
 }

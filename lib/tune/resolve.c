@@ -74,14 +74,14 @@ static hone_status tune_now(waiting *wait, const hone_tune_options *given, const
     options.user = wait;
     if (look(wait, config, match))
         return HONE_OK;
-    HONE_TRY(hone__tuning_own_handle(&own, wait->site->cache, err));
+    HONE_TRY(hone__tuning_own_handle(&own, wait->site->cache, false, err));
     hone_status status = HONE_E_BUSY;
     while (status == HONE_E_BUSY && left_ms(wait) > 0) {
         char *json = NULL;
         double left_s = (double)left_ms(wait) / 1e3;
         if (wait->deadline_ns > 0 && (options.time_max_s <= 0 || options.time_max_s > left_s))
             options.time_max_s = left_s;
-        status = hone_tune(&json, own, wait->site->kernel, wait->site->device, wait->problem, &options, err);
+        status = hone__tune(&json, own, wait->site->kernel, wait->site->device, wait->problem, &options, HONE_TUNE_LAUNCH, err);
         hone_free(json);
         if (status == HONE_E_BUSY && wait_for(wait, CLAIM_MS, config, match))
             status = HONE_OK;
@@ -95,12 +95,39 @@ static hone_status tune_now(waiting *wait, const hone_tune_options *given, const
     return status;
 }
 
+/* The tuner has done what it could. */
+static hone_status gave_up(const waiting *wait, hone_match match, hone_error *err) {
+    const hone_site *site = wait->site;
+    hone__key key = hone__key_make(site->kernel, site->device, wait->problem->size);
+    hone__failure failure;
+    if (match == HONE_MATCH_EXACT)
+        return HONE_OK; /* another layer's entry of less effort is better evidence than what was found */
+    if (site->never_tune)
+        return hone__fail(err, HONE_E_STATE, "resolve", "%s: the tuner leaves this site alone (hone_site_options.never_tune)", hone_kernel_name(site->kernel));
+    if (hone__cache_get_failure(site->cache, &key, &failure, NULL) != HONE_OK)
+        return hone__fail(err, HONE_E_NOVALID, "resolve", "%s: the tuner could not tune these sizes; its log says why", hone_kernel_name(site->kernel));
+    hone_status status = hone__fail(err, HONE_E_NOVALID, "resolve", "%s: the tuner could not tune these sizes: %.350s", hone_kernel_name(site->kernel),
+                                    failure.reason);
+    hone__failure_clear(&failure);
+    return status;
+}
+
 static hone_status wait_for_tuner(waiting *wait, const hone_config **config, hone_match *match, hone_error *err) {
-    const hone__wanted *wanted = atomic_load(&wait->site->cache->wanted);
+    hone__wanted *wanted = atomic_load(&wait->site->cache->wanted);
     if (wanted == NULL)
         return hone__fail(err, HONE_E_STATE, "resolve", "no tuner runs on %s; start one with hone_tuner_start", hone_cache_path(wait->site->cache));
     wait->effort = wanted->effort;
-    return wait_for(wait, left_ms(wait), config, match) ? HONE_OK : too_late(wait, err);
+    while (!look(wait, config, match)) {
+        if (left_ms(wait) == 0)
+            return too_late(wait, err);
+        if (atomic_load(&wanted->closing))
+            return hone__fail(err, HONE_E_STATE, "resolve", "the tuner was stopped before it came to these sizes");
+        /* Our look has put it into the queue: when nothing is queued or under way any more, the tuner is through with it. */
+        if (hone__wanted_idle(wanted, 0))
+            return look(wait, config, match) ? HONE_OK : gave_up(wait, *match, err);
+        hone__sleep_ms(LOOK_MS);
+    }
+    return HONE_OK;
 }
 
 hone_status hone_site_resolve(const hone_config **config, const hone_site *site, const hone_problem *problem,

@@ -12,13 +12,12 @@
 enum {
     FINALISTS = 5,
     OVERDUE_S = 10,
-    CLAIM_LEASE_S = 120,
-    CLAIM_RENEW_S = 30,
     QUICK_TRIALS = 100,
     THOROUGH_TRIALS = 500,
     RESULT_TRIES = 40
 };
 
+#define DRIFT_MOST 1.15 /* by which a device may be slower under a steady load; what is beyond that was no good reading */
 #define FINAL_SHARE 0.1 /* of the search's time, for finalists that are hard to tell apart */
 
 double hone__tuning_elapsed(const hone__tuning *tuning) {
@@ -32,11 +31,8 @@ bool hone__tuning_overdue(const hone__tuning *tuning) {
 
 bool hone__tuning_tick(hone__tuning *tuning, const char *event) {
     double elapsed = hone__tuning_elapsed(tuning);
-    if (tuning->claimed && elapsed > tuning->claim_renewed_s + CLAIM_RENEW_S) {
-        tuning->claim_renewed_s = elapsed;
-        (void)hone__claim_renew(tuning->cache, &tuning->key, CLAIM_LEASE_S, NULL);
-        hone__session_save(tuning, false);
-    }
+    if (!hone__tuning_keep_claim(tuning))
+        return true;
     if (tuning->options.progress == NULL)
         return false;
     hone__strategy_report report = {0};
@@ -70,8 +66,8 @@ int hone__tuning_start_tick(void *user) {
 /* ---- finalists ---- */
 
 typedef struct final_set {
-    uint32_t trial[FINALISTS + 1];       /* indices in tuning->trial, best first, the default last if it is not among them */
-    hone__finalist finalist[FINALISTS + 1];
+    uint32_t trial[FINALISTS + 2];       /* indices in tuning->trial, best first, last what is known and the default, if they are not among them */
+    hone__finalist finalist[FINALISTS + 2];
     uint32_t count;
 } final_set;
 
@@ -79,14 +75,24 @@ static bool usable(const hone__measurement *result) {
     return result->outcome == HONE_OUTCOME_OK && result->accuracy != HONE_ACCURACY_FAILED && result->median_ns > 0;
 }
 
+static void add_finalist(final_set *set, uint32_t trial) {
+    bool has = trial == UINT32_MAX;
+    for (uint32_t i = 0; i < set->count; i++)
+        has = has || set->trial[i] == trial;
+    if (!has)
+        set->trial[set->count++] = trial;
+}
+
 static void pick(const hone__tuning *tuning, final_set *set) {
     set->count = 0;
-    uint32_t default_trial = UINT32_MAX;
+    uint32_t default_trial = UINT32_MAX, incumbent_trial = UINT32_MAX;
     for (uint32_t i = 0; i < tuning->trials; i++) {
         if (!usable(&tuning->result[i]))
             continue;
         if (hone__config_equal(&tuning->trial[i].config, &tuning->kernel->space->base))
             default_trial = i;
+        if (hone__tuning_is_incumbent(tuning, i))
+            incumbent_trial = i;
         uint32_t at = set->count < FINALISTS ? set->count : FINALISTS;
         while (at > 0 && tuning->result[set->trial[at - 1]].median_ns > tuning->result[i].median_ns)
             at--;
@@ -101,11 +107,8 @@ static void pick(const hone__tuning *tuning, final_set *set) {
     /* Only those that could still be best: within five percent of the leader; and the runner-up, so that the leader is verified too. */
     while (set->count > 2 && tuning->result[set->trial[set->count - 1]].median_ns > 1.05 * tuning->result[set->trial[0]].median_ns)
         set->count--;
-    bool has_default = default_trial == UINT32_MAX;
-    for (uint32_t i = 0; i < set->count; i++)
-        has_default = has_default || set->trial[i] == default_trial;
-    if (!has_default)
-        set->trial[set->count++] = default_trial;
+    add_finalist(set, incumbent_trial);
+    add_finalist(set, default_trial);
 }
 
 static hone_status submit(hone__tuning *tuning, const hone__config *config, uint64_t ticket, hone_error *err) {
@@ -198,14 +201,28 @@ static bool strike(hone__tuning *tuning, const final_set *set) {
     return any;
 }
 
-/* Keep what the comparison said of the finalists.  True when another trial now looks clearly better than the best of them: they had been
- * picked by readings that were too good to be true, and those hid the others. */
+/* How much slower the device is while finalists run back to back (a clock that falls under the load) than it was for single trials: by the
+ * finalist that lost least, since the others may have been picked for readings that were too good to be true. */
+static double drift_of(const hone__tuning *tuning, const final_set *set) {
+    double least = HUGE_VAL;
+    for (uint32_t i = 0; i < set->count; i++)
+        least = fmin(least, set->finalist[i].result.median_ns / tuning->result[set->trial[i]].median_ns);
+    return fmin(fmax(1, least), DRIFT_MOST);
+}
+
+/* Keep what the comparison said of the finalists, in terms of single trials.  True when another trial now looks clearly better than the
+ * best of them: they had been picked by readings that were too good to be true, and those hid the others. */
 static bool hidden(hone__tuning *tuning, const final_set *set) {
-    double low_ns = HUGE_VAL;
+    double low_ns = HUGE_VAL, drift = drift_of(tuning, set);
     for (uint32_t i = 0; i < set->count; i++) {
-        tuning->result[set->trial[i]] = set->finalist[i].result;
+        hone__measurement *kept = &tuning->result[set->trial[i]];
+        *kept = set->finalist[i].result;
+        kept->median_ns /= drift;
+        kept->low_ns /= drift;
+        kept->high_ns /= drift;
+        kept->mad_ns /= drift;
         if (set->finalist[i].rank == 0)
-            low_ns = set->finalist[i].result.low_ns;
+            low_ns = kept->low_ns;
     }
     for (uint32_t i = 0; i < tuning->trials; i++) {
         bool compared = false;
@@ -219,9 +236,10 @@ static bool hidden(hone__tuning *tuning, const final_set *set) {
 
 /* Fill rank and result of each finalist; without a comparison the trials' own figures decide. */
 static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err) {
+    double began_s = hone__tuning_elapsed(tuning);
     for (int again = 0;; again++) {
         HONE_TRY(make_ready(tuning, set, err));
-        hone__compare_options options = {.enough_ms = 1e3 * FINAL_SHARE * hone__tuning_elapsed(tuning)};
+        hone__compare_options options = {.enough_ms = 1e3 * FINAL_SHARE * began_s};
         if (tuning->options.time_max_s > 0) {
             double left_ms = (tuning->options.time_max_s - hone__tuning_elapsed(tuning)) * 1e3;
             options.budget_ms = fmin(3000, fmax(200, left_ms));
@@ -234,7 +252,8 @@ static hone_status settle(hone__tuning *tuning, final_set *set, hone_error *err)
             return status;
         if (status == HONE_OK && set->count > 1) {
             bool failed = strike(tuning, set);
-            if (!failed && (again == FINALISTS || hone__tuning_overdue(tuning) || !hidden(tuning, set)))
+            bool enough = again == FINALISTS || (again > 0 && hone__tuning_elapsed(tuning) - began_s > FINAL_SHARE * began_s);
+            if (!failed && (enough || hone__tuning_overdue(tuning) || !hidden(tuning, set)))
                 return HONE_OK;
             pick(tuning, set);
             if (again < FINALISTS)
@@ -387,12 +406,7 @@ static hone_status nothing_ran(hone__tuning *tuning, hone_error *err) {
     }
     hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "none of %u configs of %s ran and was right; most failed with %s: %.300s", tuning->trials,
                                     tuning->kernel->name, hone__outcome_name((hone__outcome)most), example[most]);
-    hone__failure failure = {.reason = hone__strdup(err == NULL ? "none ran" : err->message),
-                             .created_unix_s = hone__clock_unix_s(),
-                             .expires_unix_s = hone__clock_unix_s() + 3600};
-    if (failure.reason != NULL)
-        (void)hone__cache_put_failure(tuning->cache, &tuning->key, &failure, NULL);
-    hone__failure_clear(&failure);
+    hone__tuning_remember_hopeless(tuning, err->message);
     hone__session_save(tuning, true);
     return status;
 }
@@ -417,7 +431,7 @@ hone_status hone__tuning_finish(hone__tuning *tuning, hone__entry *entry, hone_e
     for (int i = 0; i < RESULT_TRIES && status == HONE_E_BUSY; i++) {
         status = put_kernel(tuning, &failure);
         if (status == HONE_OK)
-            status = hone__cache_put(tuning->cache, entry, tuning->options.force != 0, &failure);
+            status = hone__tuning_store(tuning, entry, &failure);
     }
     if (status != HONE_OK) {
         (void)snprintf(tuning->warning, sizeof tuning->warning, "the result is not remembered: %.200s", failure.message);

@@ -61,7 +61,7 @@ static char *course_of(const hone__tuning *tuning) {
     hone__buf buf;
     hone__buf_init(&buf, 4096);
     hone__buf_printf(&buf, "{\"search\":\"%s\",\"configs_per_round\":%u,\"force\":%u,\"evaluator\":", options->search,
-                     options->configs_per_round, options->force != 0);
+                     options->configs_per_round, options->force != 0 || tuning->reason == HONE_TUNE_RECHECK);
     hone__buf_json_string(&buf, options->evaluator == NULL ? "" : options->evaluator);
     hone__buf_char(&buf, '}');
     return hone__buf_take(&buf);

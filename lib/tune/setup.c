@@ -60,16 +60,22 @@ hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options
     return HONE_OK;
 }
 
-hone_status hone__tuning_sizes(const hone_kernel *kernel, const hone_problem *problem, int64_t *sizes, hone_error *err) {
-    hone_problem defaults;
-    if (problem == NULL) {
-        hone_problem_init(kernel, &defaults);
-        problem = &defaults;
+hone_status hone__tuning_problem(hone__tuning *tuning, const hone_problem *problem, hone_error *err) {
+    const hone_kernel *kernel = tuning->kernel;
+    hone_problem_init(kernel, &tuning->problem);
+    if (problem != NULL && problem->struct_size < sizeof *problem)
+        return hone__fail(err, HONE_E_ARG, "tune", "hone_problem.struct_size is not set; start with hone_problem_init");
+    if (problem != NULL)
+        tuning->problem = *problem;
+    if (tuning->problem.count != kernel->size_count)
+        return hone__fail(err, HONE_E_ARG, "tune", "the problem has %u sizes, kernel %s has %u", tuning->problem.count, kernel->name, kernel->size_count);
+    for (uint32_t i = 0; i < kernel->size_count; i++) {
+        const hone__size *size = &kernel->size[i];
+        tuning->sizes[i] = tuning->problem.size[i];
+        if (tuning->sizes[i] < size->min || tuning->sizes[i] > size->max)
+            return hone__fail(err, HONE_E_ARG, "tune", "%s: size %s = %lld is outside %lld..%lld", kernel->name, size->name, (long long)tuning->sizes[i],
+                              (long long)size->min, (long long)size->max);
     }
-    if (problem->count != kernel->size_count)
-        return hone__fail(err, HONE_E_ARG, "tune", "the problem has %u sizes, kernel %s has %u", problem->count, kernel->name, kernel->size_count);
-    memset(sizes, 0, HONE_SIZES_MAX * sizeof *sizes);
-    memcpy(sizes, problem->size, kernel->size_count * sizeof *sizes);
     return HONE_OK;
 }
 
@@ -86,13 +92,13 @@ static hone_status open_bench(hone__bench **out, const hone_kernel *kernel, cons
                                    .memory_bytes = kernel->memory_bytes,
                                    .output_bytes = kernel->output_bytes};
     if (evaluator != NULL) {
-        char **words = hone__words_split(evaluator);
-        if (words == NULL || words[0] == NULL) {
-            hone__free(words);
-            return hone__fail(err, HONE_E_ARG, "tune", "the evaluator's command line is empty or has an open quote");
-        }
+        char **words = NULL;
+        hone_status status = hone__words_split(&words, evaluator);
+        if (status != HONE_OK)
+            return hone__fail(err, status, "tune", status == HONE_E_NOMEM ? "no memory to start the evaluator"
+                                                                          : "the evaluator's command line is empty or has an open quote");
         options.command = (const char *const *)words;
-        hone_status status = hone__bench_open(out, &options, err);
+        status = hone__bench_open(out, &options, err);
         hone__free(words);
         return status;
     }
@@ -330,6 +336,7 @@ void hone__tuning_clear(hone__tuning *tuning) {
     hone__bench_close(tuning->bench);
     if (tuning->claimed)
         hone__claim_drop(tuning->cache, &tuning->key);
+    hone__entry_clear(&tuning->stored);
     hone__bound_free(tuning->bound);
     hone_device_free(tuning->device);
     hone_device_free(tuning->own_device);

@@ -3,7 +3,6 @@
  * process repeats. */
 #include "alloc.h"
 #include "clock.h"
-#include "layer.h"
 #include "log.h"
 #include "transcript.h"
 #include "tuning.h"
@@ -13,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, CLAIM_LEASE_S = 120, SLICE_MS = 100, CACHES_BEYOND = 8 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, SLICE_MS = 100, CACHES_BEYOND = 8 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
@@ -45,11 +44,12 @@ static const char *budget_spent(hone__tuning *tuning) {
     if (tuning->trials >= options->trials_max)
         return "trials: the budget is used up";
     double reserve = fmin(4.0, 0.1 * options->time_max_s); /* for the finalists */
-    /* One config, the default, is measured however short the time is: an answer needs something to stand on. */
-    if (options->time_max_s > 0 && tuning->trials > 0 && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
+    /* The default, and what the result may replace, are measured however short the time is: an answer needs something to stand on. */
+    uint32_t least = tuning->has_incumbent ? 2 : 1;
+    if (options->time_max_s > 0 && tuning->trials >= least && hone__tuning_elapsed(tuning) >= options->time_max_s - reserve)
         return "time: the budget is used up";
-    if (tuning->trials == 0 && hone__tuning_overdue(tuning))
-        return "time: the first config has no result yet";
+    if (tuning->trials < least && hone__tuning_overdue(tuning))
+        return tuning->trials == 0 ? "time: the first config has no result yet" : "time: the budget is used up";
     if (at_the_limit(tuning) && !tuning->limit_verified) {
         tuning->limit_verified = true;
         hone__tuning_verify_peaks(tuning);
@@ -178,6 +178,7 @@ static hone_status open_strategy(hone__tuning *tuning, const hone__exchange_log 
         .kernel = tuning->kernel,
         .device = tuning->device,
         .bound = tuning->bound,
+        .incumbent = tuning->has_incumbent ? &tuning->incumbent : NULL,
         .seed = tuning->seed,
         .seed_count = tuning->seed_count,
         .neighbour = tuning->neighbour,
@@ -227,7 +228,8 @@ static hone_status run(hone__tuning *tuning, hone__entry *entry, hone_error *err
         status = search(tuning, err);
     if (status == HONE_OK)
         return hone__tuning_finish(tuning, entry, err);
-    hone__session_save(tuning, false);
+    if (!tuning->lost) /* else the session is another's */
+        hone__session_save(tuning, false);
     if (status == HONE_E_CANCELLED)
         (void)hone__fail(err, status, "tune", "cancelled; %u trials are kept, the same command goes on from there", tuning->trials);
     return status;
@@ -244,46 +246,8 @@ static hone_status check_transcript(const hone__tuning *tuning, hone_error *err)
     return fresh ? HONE_OK : status;
 }
 
-/* Is there an exact answer of enough effort, in the cache's file or in a pack under it?  A thorough result serves a quick request, never the
- * reverse. */
-static bool is_answered(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
-    hone_answer *answer = NULL;
-    *match = HONE_MATCH_NONE;
-    if (hone_lookup(&answer, tuning->cache, tuning->kernel, tuning->caller_device, problem, NULL) != HONE_OK)
-        return false;
-    *match = hone_answer_match(answer);
-    bool exact = !tuning->options.force && *match == HONE_MATCH_EXACT && hone__answer_take_entry(answer, entry);
-    hone_answer_free(answer);
-    if (exact && entry->effort >= hone__effort_wanted(&tuning->options))
-        return true;
-    if (exact)
-        hone__entry_clear(entry);
-    return false;
-}
-
-/* The same after the claim was taken: between our look and our claim another process may have finished, and a key is tuned once.  Asking for
- * the entry first keeps a plain miss from being counted twice. */
-static bool was_answered_meanwhile(const hone__tuning *tuning, const hone_problem *problem, hone_match *match, hone__entry *entry) {
-    hone__entry there;
-    if (tuning->options.force || hone__layers_get(tuning->cache, &tuning->key, &there, NULL) != HONE_OK)
-        return false;
-    hone__entry_clear(&there);
-    return is_answered(tuning, problem, match, entry);
-}
-
-static hone_status refuse_known_failure(const hone__tuning *tuning, hone_error *err) {
-    hone__failure failure;
-    if (hone__cache_get_failure(tuning->cache, &tuning->key, &failure, NULL) != HONE_OK)
-        return HONE_OK;
-    long long minutes = (long long)(hone__clock_unix_s() - failure.created_unix_s) / 60;
-    hone_status status = hone__fail(err, HONE_E_NOVALID, "tune", "this key could not be tuned %lld minutes ago (%.300s); --force tries again", minutes,
-                                    failure.reason);
-    hone__failure_clear(&failure);
-    return status;
-}
-
-hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
-                      const hone_tune_options *options, hone_error *err) {
+hone_status hone__tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                       const hone_tune_options *options, hone__tune_reason reason, hone_error *err) {
     *json = NULL;
     hone__tuning *tuning = hone__alloc(sizeof *tuning);
     if (tuning == NULL)
@@ -293,6 +257,7 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
         err = &own;
     tuning->cache = cache;
     tuning->reader = cache;
+    tuning->reason = reason;
     tuning->kernel = kernel;
     tuning->caller_device = device;
     tuning->best = UINT32_MAX;
@@ -305,31 +270,32 @@ hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel,
     if (status == HONE_OK)
         status = hone__tuning_options(&tuning->options, options, err);
     if (status == HONE_OK)
-        status = hone__tuning_sizes(kernel, problem, tuning->sizes, err);
+        status = hone__tuning_problem(tuning, problem, err);
     if (status == HONE_OK && device == NULL)
         status = hone__tuning_own_device(tuning, err);
     if (status != HONE_OK)
         goto out;
     tuning->key = hone__key_make(kernel, tuning->caller_device, tuning->sizes);
-    bool hit = is_answered(tuning, problem, &before, &entry);
+    bool hit = hone__tuning_answered(tuning, &before, &entry);
     if (!hit) {
-        if (!tuning->options.force)
-            status = refuse_known_failure(tuning, err);
+        status = hone__tuning_refuse_failure(tuning, err);
         if (status == HONE_OK)
             status = check_transcript(tuning, err);
         if (status == HONE_OK)
             status = hone__tuning_llm(tuning, err);
-        if (status == HONE_OK) {
-            status = hone__claim_take(cache, &tuning->key, CLAIM_LEASE_S, err);
-            tuning->claimed = status == HONE_OK;
-            if (status != HONE_E_BUSY)
-                status = HONE_OK; /* a cache that cannot hold a claim does not stop a tuning */
-        }
-        hit = status == HONE_OK && was_answered_meanwhile(tuning, problem, &before, &entry);
+        if (status == HONE_OK)
+            status = hone__tuning_claim(tuning, err);
+        hit = status == HONE_OK && hone__tuning_answered_meanwhile(tuning, &before, &entry);
         if (status == HONE_OK && !hit) {
             hone__cache_count(cache, "tune_started", 1);
+            hone__tuning_recall(tuning);
             status = run(tuning, &entry, err);
+            if (tuning->lost && status == HONE_E_CANCELLED) {
+                hit = hone__tuning_answered_meanwhile(tuning, &before, &entry);
+                status = hit ? HONE_OK : hone__fail(err, HONE_E_BUSY, "tune", "another process has taken the key over while this one was stopped");
+            }
             hone__cache_count(cache, status == HONE_OK ? "tune_done" : "tune_failed", 1);
+            hone__tuning_remember_fault(tuning, status, err->message);
         }
         tuned = !hit;
     }
@@ -342,3 +308,7 @@ out:
     return status;
 }
 
+hone_status hone_tune(char **json, hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
+                      const hone_tune_options *options, hone_error *err) {
+    return hone__tune(json, cache, kernel, device, problem, options, HONE_TUNE_ASKED, err);
+}

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { QUEUE_DEFAULT = 256, QUEUE_MAX = 65536, RETRY_S = 3600, STOP_WAIT_MS = 10000 };
+enum { QUEUE_DEFAULT = 256, QUEUE_MAX = 65536, RETRY_S = 3600, STOP_WAIT_MS = 10000, BUSY_PAUSE_MS = 250 };
 
 typedef struct worker {
     hone__wanted *wanted;
@@ -69,18 +69,24 @@ static int tick(const hone_progress *progress, void *user) {
     return cancel;
 }
 
-static void tune_one(worker *self, const hone__want *want) {
+static void tune_one(worker *self, hone__want *want) {
     hone_tune_options options = self->tune;
     hone_error err = {0};
     char *json = NULL;
-    options.force = want->force;
+    options.force = 0;
     options.progress = tick;
     options.user = self;
-    hone_status status = hone_tune(&json, self->cache, want->kernel, want->device, &want->problem, &options, &err);
+    hone_status status = hone__tune(&json, self->cache, want->kernel, want->device, &want->problem, &options,
+                                    want->recheck ? HONE_TUNE_RECHECK : HONE_TUNE_LAUNCH, &err);
     hone_free(json);
     if (status != HONE_OK && status != HONE_E_CANCELLED)
         hone__log(status == HONE_E_BUSY ? HONE_LOG_DEBUG : HONE_LOG_WARN, "tuner", "%s: %s", hone_kernel_name(want->kernel), err.message);
-    hone__wanted_finished(self->wanted, status == HONE_OK || status == HONE_E_BUSY); /* busy: another process sees to it */
+    if (status == HONE_E_BUSY) { /* another process sees to it; but it may die over it */
+        hone__wanted_defer(self->wanted, want, BUSY_PAUSE_MS);
+        return;
+    }
+    hone__want_clear(want);
+    hone__wanted_finished(self->wanted, status == HONE_OK);
 }
 
 static void free_worker(worker *self) {
@@ -94,8 +100,8 @@ static void *work(void *user) {
     hone__wanted *wanted = self->wanted;
     hone__want want;
     while (hone__wanted_pop(wanted, self->retry_s, &want)) {
+        hone__wanted_take_layers(wanted, self->cache);
         tune_one(self, &want);
-        hone__want_clear(&want);
     }
     free_worker(self);
     hone__wanted_gone(wanted);
@@ -125,14 +131,20 @@ static hone_status read_options(hone_tuner_options *out, const hone_tuner_option
     return HONE_OK;
 }
 
-hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, hone_error *err) {
+hone_status hone__tuning_own_handle(hone_cache **out, const hone_cache *cache, bool outlives, hone_error *err) {
     hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
     HONE_TRY(hone__cache_writable(cache, err));
     options.allow_network_fs = cache->store->allow_network_fs;
     options.map_bytes_max = cache->store->map_bytes_max;
     options.writer_wait_ms = cache->wait_ms;
     options.recheck = cache->recheck;
-    return hone_cache_open(out, hone_cache_path(cache), &options, err);
+    HONE_TRY(hone_cache_open(out, hone_cache_path(cache), &options, err));
+    hone_status status = hone__layers_lend(*out, cache->pack, cache->pack_count, outlives, err);
+    if (status != HONE_OK) {
+        hone_cache_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static hone_status make_worker(worker **out, const hone_cache *cache, const hone_tuner_options *options, hone_error *err) {
@@ -145,7 +157,7 @@ static hone_status make_worker(worker **out, const hone_cache *cache, const hone
         return status;
     }
     self->retry_s = options->retry_s;
-    status = hone__tuning_own_handle(&self->cache, cache, err);
+    status = hone__tuning_own_handle(&self->cache, cache, true, err);
     if (status != HONE_OK)
         free_worker(self);
     else
@@ -211,7 +223,7 @@ hone_status hone_tuner_state_get(const hone_cache *cache, hone_tuner_state *stat
     state->queued = wanted->count;
     state->done = wanted->done;
     state->failed = wanted->failed;
-    state->dropped = wanted->dropped;
+    state->dropped = atomic_load(&wanted->dropped);
     (void)pthread_mutex_unlock(&wanted->mutex);
     return HONE_OK;
 }

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FIRST_REPEATS = 31, SLOW_REPEATS = 3 };
+enum { FIRST_REPEATS = 151, SLOW_REPEATS = 3 };
 
 static void bench_remove(const char *path) {
     DIR *open_dir = opendir(path);
@@ -159,7 +159,7 @@ static bool look_in_text(const bench_place *place, const hone_problem *problem, 
 
 /* ---- LMDB alone, on the cache's own file ---- */
 
-static bool look_in_lmdb(const bench_place *place, const hone__key *key) {
+static bool look_in_lmdb(const bench_place *place, const hone__key *key, unsigned flags) {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
@@ -167,42 +167,53 @@ static bool look_in_lmdb(const bench_place *place, const hone__key *key) {
     hone__slot_key slot = hone__entry_slot(key, bytes);
     MDB_val k = {slot.count, (void *)(uintptr_t)slot.bytes}, value;
     BENCH_CHECK(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, 8ull << 30) == 0 && mdb_env_set_maxdbs(env, 16) == 0);
-    BENCH_CHECK(mdb_env_set_maxreaders(env, 1024) == 0 && mdb_env_open(env, place->cache, MDB_NOSUBDIR | MDB_NOTLS, 0600) == 0);
+    BENCH_CHECK(mdb_env_set_maxreaders(env, 1024) == 0 && mdb_env_open(env, place->cache, MDB_NOSUBDIR | MDB_NOTLS | flags, 0600) == 0);
     BENCH_CHECK(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0 && mdb_dbi_open(txn, "entry", 0, &dbi) == 0);
     bool found = mdb_get(txn, dbi, &k, &value) == 0;
     mdb_txn_abort(txn);
     return found;
 }
 
-static bool look_in_hone(const bench_place *place, const hone_problem *problem, bool *exact) {
+static bool look_in_hone(const bench_place *place, const hone_problem *problem, hone_site **out, bool *exact) {
     hone_cache *cache = NULL;
-    hone_site *site = NULL;
     hone_match match = HONE_MATCH_NONE;
     hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
     options.map_bytes_max = 8ull << 30;
     if (hone_cache_open(&cache, place->cache, &options, NULL) != HONE_OK ||
-        hone_site_open(&site, cache, place->kernel, place->device, NULL, NULL) != HONE_OK)
+        hone_site_open(out, cache, place->kernel, place->device, NULL, NULL) != HONE_OK)
         return false;
-    const hone_config *config = hone_site_lookup(site, problem, &match);
+    const hone_config *config = hone_site_lookup(*out, problem, &match);
     *exact = match == HONE_MATCH_EXACT;
     return config != NULL;
 }
 
-/* A fresh process: opens, asks for one problem, prints microseconds and the private memory that it took. */
+/* What the first look-up leaves to the next: another problem, right after it. */
+static double second_us(const bench_place *place, const hone_site *site, uint32_t number) {
+    hone_problem other = bench_problem(place->kernel, number);
+    uint64_t start = hone__clock_ns();
+    BENCH_CHECK(hone_site_lookup(site, &other, NULL) != NULL);
+    return (double)(hone__clock_ns() - start) / 1e3;
+}
+
+/* A fresh process: opens, asks for one problem, prints microseconds, the private memory that it took, and microseconds of the next problem. */
 static int bench_first_child(const char *what, const char *folder, uint32_t entries) {
     bench_place place;
     bench_paths(&place, folder);
     bench_subject(&place); /* the kernel and the device are needed whatever remembers the answers */
-    hone_problem problem = bench_problem(place.kernel, (uint32_t)getpid() % (entries < 20000 ? entries : 20000));
-    hone__key key = hone__key_make(place.kernel, place.device, problem.size);
     long dirty, clean, dirty_after, clean_after;
     bool found = false, exact = true;
+    hone_site *site = NULL;
+    uint32_t number = (uint32_t)getpid() % (entries < 20000 ? entries : 20000);
+    hone_problem problem = bench_problem(place.kernel, number);
+    hone__key key = hone__key_make(place.kernel, place.device, problem.size);
     private_kib(&dirty, &clean);
     uint64_t start = hone__clock_ns();
     if (strcmp(what, "hone") == 0)
-        found = look_in_hone(&place, &problem, &exact);
+        found = look_in_hone(&place, &problem, &site, &exact);
     else if (strcmp(what, "lmdb") == 0)
-        found = look_in_lmdb(&place, &key);
+        found = look_in_lmdb(&place, &key, 0);
+    else if (strcmp(what, "lmdb_reader") == 0)
+        found = look_in_lmdb(&place, &key, MDB_RDONLY);
     else if (strcmp(what, "json") == 0)
         found = look_in_json(&place, &problem);
     else if (strcmp(what, "files") == 0)
@@ -211,35 +222,39 @@ static int bench_first_child(const char *what, const char *folder, uint32_t entr
         found = look_in_text(&place, &problem, entries);
     double us = (double)(hone__clock_ns() - start) / 1e3;
     private_kib(&dirty_after, &clean_after);
-    printf("%.3f %ld %ld\n", us, dirty_after - dirty, clean_after - clean);
+    printf("%.3f %ld %ld %.3f\n", us, dirty_after - dirty, clean_after - clean, site == NULL ? 0 : second_us(&place, site, (number + 1) % entries));
     return found && exact ? 0 : 1;
 }
 
 typedef struct first_figures {
-    double us, dirty_kib, clean_kib;
+    double us, dirty_kib, clean_kib, second_us;
 } first_figures;
 
-static void run_child(const char *self, const char *what, const char *folder, uint32_t entries, first_figures *out) {
+/* `environment`: words such as NAME=value before the command. */
+static void run_child(const char *environment, const char *self, const char *what, const char *folder, uint32_t entries, first_figures *out) {
     char command[900], line[200];
-    (void)snprintf(command, sizeof command, "'%s' --child %s '%s' %u", self, what, folder, entries);
+    (void)snprintf(command, sizeof command, "%s '%s' --child %s '%s' %u", environment, self, what, folder, entries);
     FILE *child = popen(command, "r");
     BENCH_CHECK(child != NULL && fgets(line, sizeof line, child) != NULL);
     char *at = line;
     out->us = strtod(at, &at);
     out->dirty_kib = strtod(at, &at);
     out->clean_kib = strtod(at, &at);
+    out->second_us = strtod(at, &at);
     int status = pclose(child);
     BENCH_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static first_figures middle(const first_figures *all, uint32_t count) {
-    double us[FIRST_REPEATS], dirty[FIRST_REPEATS], clean[FIRST_REPEATS];
+    double us[FIRST_REPEATS], dirty[FIRST_REPEATS], clean[FIRST_REPEATS], second[FIRST_REPEATS];
     for (uint32_t i = 0; i < count; i++) {
         us[i] = all[i].us;
         dirty[i] = all[i].dirty_kib;
         clean[i] = all[i].clean_kib;
+        second[i] = all[i].second_us;
     }
-    return (first_figures){bench_quantile(us, count, 0.5), bench_quantile(dirty, count, 0.5), bench_quantile(clean, count, 0.5)};
+    return (first_figures){bench_quantile(us, count, 0.5), bench_quantile(dirty, count, 0.5), bench_quantile(clean, count, 0.5),
+                           bench_quantile(second, count, 0.5)};
 }
 
 /* The same thousand problems, as hot, in the large file: a program that asks LMDB at each launch. */
@@ -276,7 +291,10 @@ static double mdb_in_large_file(const bench_place *place) {
 }
 
 static void bench_first(const char *self, const char *folder, uint32_t entries) {
-    static first_figures hone[FIRST_REPEATS], lmdb[FIRST_REPEATS], files[FIRST_REPEATS], json[SLOW_REPEATS], text[SLOW_REPEATS];
+    /* Bound: the dynamic linker resolves every function when the program starts, as in hardened builds, and not when it is first called. */
+    static first_figures hone[FIRST_REPEATS], lmdb[FIRST_REPEATS], reader[FIRST_REPEATS], hone_bound[FIRST_REPEATS], lmdb_bound[FIRST_REPEATS],
+        files[FIRST_REPEATS], json[SLOW_REPEATS], text[SLOW_REPEATS];
+    static const char bind_now[] = "LD_BIND_NOW=1";
     bench_place place;
     struct stat info;
     bench_paths(&place, folder);
@@ -285,18 +303,24 @@ static void bench_first(const char *self, const char *folder, uint32_t entries) 
     make_files(&place, entries, entries < 20000 ? entries : 20000); /* a file's own cost does not depend on how many there are */
     BENCH_CHECK(stat(place.cache, &info) == 0);
     for (uint32_t i = 0; i < FIRST_REPEATS; i++) {
-        run_child(self, "hone", folder, entries, &hone[i]);
-        run_child(self, "lmdb", folder, entries, &lmdb[i]);
-        run_child(self, "files", folder, entries, &files[i]);
+        run_child("", self, "hone", folder, entries, &hone[i]);
+        run_child("", self, "lmdb", folder, entries, &lmdb[i]);
+        run_child("", self, "lmdb_reader", folder, entries, &reader[i]);
+        run_child(bind_now, self, "hone", folder, entries, &hone_bound[i]);
+        run_child(bind_now, self, "lmdb", folder, entries, &lmdb_bound[i]);
+        run_child("", self, "files", folder, entries, &files[i]);
     }
     for (uint32_t i = 0; i < SLOW_REPEATS; i++) {
-        run_child(self, "json", folder, entries, &json[i]);
-        run_child(self, "text", folder, entries, &text[i]);
+        run_child("", self, "json", folder, entries, &json[i]);
+        run_child("", self, "text", folder, entries, &text[i]);
     }
     first_figures h = middle(hone, FIRST_REPEATS), l = middle(lmdb, FIRST_REPEATS), f = middle(files, FIRST_REPEATS);
     first_figures j = middle(json, SLOW_REPEATS), t = middle(text, SLOW_REPEATS);
     printf(",\"entries\":%u,\"cache_file_mib\":%.1f,\"first_lookup_us\":%.1f,\"lmdb_first_get_us\":%.1f,\"first_over_lmdb\":%.2f", entries,
            (double)info.st_size / 1048576, h.us, l.us, h.us / l.us);
+    double bound = middle(hone_bound, FIRST_REPEATS).us, bound_lmdb = middle(lmdb_bound, FIRST_REPEATS).us;
+    printf(",\"first_lookup_bound_us\":%.1f,\"lmdb_first_get_bound_us\":%.1f,\"first_over_lmdb_bound\":%.2f", bound, bound_lmdb, bound / bound_lmdb);
+    printf(",\"lmdb_reader_first_get_us\":%.1f,\"second_lookup_us\":%.1f", middle(reader, FIRST_REPEATS).us, h.second_us);
     printf(",\"mdb_get_large_file_ns\":%.1f", mdb_in_large_file(&place));
     printf(",\"private_kib\":%.0f,\"private_dirty_kib\":%.0f,\"lmdb_private_kib\":%.0f", h.dirty_kib + h.clean_kib, h.dirty_kib, l.dirty_kib + l.clean_kib);
     printf(",\"json_file_first_us\":%.1f,\"json_file_private_kib\":%.0f,\"file_per_key_first_us\":%.1f,\"text_db_first_us\":%.1f,\"text_db_private_kib\":%.0f",

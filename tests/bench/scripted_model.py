@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""A model of known quality for `hone simulate --search hybrid --llm-command "scripted_model.py QUALITY SPACE.json.gz"`: reads the conversation on stdin
+"""A model of known quality for `hone simulate --search hybrid --llm-command "scripted_model.py QUALITY SPACE.json.gz [SEED]"`: reads the conversation on stdin
 and answers with configs of the recorded space, knowing all its times.
 
     perfect      the best configs, best first
-    useless      random valid configs, the same whatever was measured
+    useless      random valid configs, the same whatever was measured; others for another seed
+    decent       configs that are better than nine tenths of all, in no order; others for another seed
     malicious    the configs that fail, then the slowest ones, among invalid ones, with praise"""
 import gzip
 import json
@@ -15,7 +16,8 @@ CONFIGS = 15
 
 
 def main():
-    quality, path = sys.argv[1:]
+    quality, path = sys.argv[1:3]
+    draw = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
     conversation = sys.stdin.read()
     round_number = max([1] + [int(n) for n in re.findall(r"round (\d+) of \d+; measurements", conversation)])
     with open(path, "rb") as file:
@@ -28,7 +30,10 @@ def main():
         order = good
     elif quality == "useless":
         order = rows["rows"][:]
-        random.Random(1).shuffle(order)
+        draw.shuffle(order)
+    elif quality == "decent":
+        order = good[:max(CONFIGS, len(good) // 10)]
+        draw.shuffle(order)
     elif quality == "malicious":
         order = bad[:3 * CONFIGS] + good[::-1]
     else:

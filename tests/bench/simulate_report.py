@@ -6,7 +6,7 @@
 --transfer gives each space the other GPUs of its kernel; --misleading a copy of its own rows with shuffled times; --noise X perturbs each
 measurement and adds what the finally chosen config is worth; --model QUALITY answers llm and hybrid with scripted_model.py, --transcripts FOLDER
 with the recorded conversation FOLDER/SPACE.jsonl.  What belongs together goes into one run, so that it stands in one table: a
-strategy written as lfbo+transfer, lfbo+misleading, hybrid+perfect, hybrid+useless, hybrid+malicious, hybrid+transcript or lfbo+noise has that
+strategy written as lfbo+transfer, lfbo+misleading, hybrid+perfect, hybrid+decent, hybrid+useless, hybrid+malicious, hybrid+transcript or lfbo+noise has that
 option alone.
 
 The `hone` command is $HONE_TOOL, else build/release/hone.  Words given after `--` go to `hone simulate` as they are."""
@@ -82,7 +82,11 @@ def misleading(path, folder):
     return ["--transfer", out]
 
 
-def options(given, variant, path, folder):
+SCRIPTED = ("perfect", "decent", "useless", "malicious")
+SCRIPTED_SHARE = 4  # repeats with the same answers of a scripted model: what one of its draws is worth must not decide
+
+
+def options(given, variant, path, folder, first):
     """What a variant of a strategy means to hone simulate."""
     model = shlex.join([sys.executable, os.path.join(SOURCE, "tests/bench/scripted_model.py")])
     words = []
@@ -92,9 +96,9 @@ def options(given, variant, path, folder):
         words += misleading(path, folder)
     if given.noise or variant == "noise":
         words += ["--noise", str(given.noise or 0.03)]
-    quality = variant if variant in ("perfect", "useless", "malicious") else given.model
+    quality = variant if variant in SCRIPTED else given.model
     if quality:
-        words += ["--llm-provider", "command", "--llm-command", f"{model} {quality} {shlex.quote(path)}"]
+        words += ["--llm-provider", "command", "--llm-command", f"{model} {quality} {shlex.quote(path)} {first}"]
     elif variant == "transcript":
         name = os.path.basename(path).split(".")[0] + ".jsonl"
         words += ["--llm-provider", "replay", "--llm-replay", os.path.join(given.transcripts, name)]
@@ -144,7 +148,7 @@ def main():
     parser.add_argument("--transfer", action="store_true", help="leave one GPU out: each space gets the others of its kernel")
     parser.add_argument("--misleading", action="store_true", help="transfer from the space's own rows with shuffled times")
     parser.add_argument("--noise", type=float, default=0)
-    parser.add_argument("--model", choices=["perfect", "useless", "malicious"], help="answers llm and hybrid")
+    parser.add_argument("--model", choices=SCRIPTED, help="answers llm and hybrid")
     parser.add_argument("--transcripts", default=os.path.join(SOURCE, "tests/transcripts/spaces"))
     parser.add_argument("--per-space", action="store_true")
     parser.add_argument("spaces", nargs="+")
@@ -161,10 +165,11 @@ def main():
         futures = {}
         for search in given.search.split(","):
             for path in sorted(given.spaces, key=lambda p: -len(times[p])):
-                for first in range(0, given.repeat, share):
-                    name, _, variant = search.partition("+")
-                    job = pool.submit(simulate, tool, path, name, given.seed + first, min(share, given.repeat - first), given.trials,
-                                      more + options(given, variant, path, folder))
+                name, _, variant = search.partition("+")
+                size = min(share, SCRIPTED_SHARE) if variant in SCRIPTED or given.model else share
+                for first in range(0, given.repeat, size):
+                    job = pool.submit(simulate, tool, path, name, given.seed + first, min(size, given.repeat - first), given.trials,
+                                      more + options(given, variant, path, folder, given.seed + first))
                     futures.setdefault((search, path), []).append(job)
         for (search, path), jobs in futures.items():
             lines = [line for job in jobs for line in job.result()]

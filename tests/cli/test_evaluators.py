@@ -1,5 +1,6 @@
 """hone tune with evaluators that hang and lie, seen from outside: Ctrl-C ends it at once, --max-time soon, what they say is not believed, and none
 is started for nothing."""
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,12 @@ for line in sys.stdin:
         reply["samples_ns"] = [1000.0 + request["handle"] + 0.1 * i for i in range(9)]
     elif op == "compare":
         reply["samples_ns"] = [[1000.0 + handle + 0.1 * i for i in range(request["rounds"])] for handle in request["handles"]]
+        with open("compared", "a") as file:
+            file.write(" ".join(map(str, sorted(request["handles"]))) + "\\n")
+    if hang == "warm" and op == "compare":  # back to back all run slower
+        reply["samples_ns"] = [[1.1 * one for one in row] for row in reply["samples_ns"]]
+    if hang == "flatter" and op == "measure" and request["handle"] in (2, 4, 6, 8, 10):
+        reply["samples_ns"] = [0.5 * one for one in reply["samples_ns"]]
     if hang == "lie" and op == "measure":
         reply["samples_ns"] = [-1.0]
     if hang == "nan" and op == "measure":
@@ -98,6 +105,20 @@ class EvaluatorTest(CommandTest):
             self.assertIn("no possible time", done.stderr)
         self.assertIn("not valid JSON at line 1", self.expect(4, *self.command("nan")).stderr)
         self.assertIn("unequal length", self.expect(0, *self.command("ragged"), "--force").stdout)
+
+    def compared(self, hang):
+        """The sets of finalists, and the winner, of a tuning of all forty configs."""
+        answer = json.loads(self.expect(0, *self.command(hang, "--max-trials", "40", "--whole-budget", "--json")).stdout)
+        with open(os.path.join(self.folder, "compared"), encoding="utf-8") as file:
+            return set(file.read().splitlines()), answer["config"]["T"]
+
+    def test_what_slows_all_finalists_hides_no_other(self):
+        self.assertEqual(self.compared("warm"), ({"1 2 3 4 5 7"}, 1))
+
+    def test_readings_too_good_to_be_true_hide_no_other(self):
+        sets, winner = self.compared("flatter")
+        self.assertGreater(len(sets), 1)
+        self.assertEqual(winner, 1)
 
     def test_an_evaluator_is_started_once(self):
         self.expect(0, *self.command("never"))

@@ -25,7 +25,7 @@ ALLOWED = {
     ("status.c", "fprintf"): "a failed HONE_ASSERT, in debug builds only",
     ("status.c", "abort"): "a failed HONE_ASSERT, in debug builds only",
     ("tuner.c", "pthread_create"): "the one thread that stays, and only for programs that ask: hone_tuner_start",
-    ("import.c", "pthread_create"): "writes one batch while the caller unpacks the next; gone before hone_import returns",
+    ("import_batch.c", "pthread_create"): "unpacks the next batch while the caller writes one; gone before hone_import returns",
     ("out_file.c", "pthread_create"): "writes one buffer past the page cache while the caller fills the next; gone before the file is finished",
     ("kernel_read.c", "free"): "the path that realpath() allocated",
     ("store_path.c", "free"): "the path that realpath() allocated",

@@ -274,6 +274,39 @@ static void test_cache_damage__foreign_files_are_set_aside(void **state) {
     assert_true(count_files(f->dir, ".corrupt-") >= 1);
 }
 
+/* Entries are read as long as their table is there; what needs another says so, and the first write starts a new file. */
+static void test_cache_damage__a_table_is_missing(void **state) {
+    fixture *f = *state;
+    hone_cache *cache = open_cache(f->path);
+    put_time(cache, 1, 1111);
+    hone_cache_close(cache);
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 16), 0);
+    assert_int_equal(mdb_env_open(env, f->path, MDB_NOSUBDIR, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "stat", 0, &dbi), 0);
+    assert_int_equal(mdb_drop(txn, dbi, 1), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    char *json = NULL;
+    hone_error err = {0};
+    cache = open_cache(f->path);
+    assert_true(get_time(cache, 1) == 1111);
+    assert_int_equal(hone_cache_stats(&json, cache, &err), HONE_E_CORRUPT);
+    assert_non_null(strstr(err.message, "lacks some of its tables"));
+    assert_null(json);
+    assert_int_equal(count_files(f->dir, ".corrupt-"), 0);
+    put_time(cache, 2, 2222);
+    assert_true(get_time(cache, 2) == 2222);
+    assert_true(count_files(f->dir, ".corrupt-") >= 1);
+    assert_int_equal(hone_cache_stats(&json, cache, &err), HONE_OK);
+    hone_free(json);
+    hone_cache_close(cache);
+}
+
 /* Put a format record of another version into a good file. */
 static void write_format(const char *path, uint32_t reader, uint32_t writer, const char *application) {
     typedef struct format_record {
@@ -441,6 +474,7 @@ int main(void) {
         TEST(test_cache_damage__random_damage),
         TEST(test_cache_damage__sound_files_are_sound),
         TEST(test_cache_damage__foreign_files_are_set_aside),
+        TEST(test_cache_damage__a_table_is_missing),
         TEST(test_cache_damage__versions),
         TEST(test_cache_damage__links_and_modes),
         TEST(test_cache_damage__deleted_under_us),

@@ -223,6 +223,46 @@ static void test_cache_fault__little_address_space(void **state) {
 #endif
 }
 
+/* In a process of its own, for the limit.  The first write needs one descriptor more than reading. */
+static int write_without_descriptors(void *user) {
+    fixture *f = user;
+    hone_cache *cache = open_cache(f->path);
+    struct rlimit limit;
+    int highest = 0, filler = 0;
+    for (int fd = 0; fd < 256; fd++)
+        highest = fcntl(fd, F_GETFD) >= 0 ? fd : highest;
+    while (filler >= 0 && filler < highest)
+        filler = dup(STDERR_FILENO); /* into the gaps */
+    if (filler < 0 || close(filler) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 77;
+    struct rlimit none = {(rlim_t)filler, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0)
+        return 77;
+    char text[64];
+    hone__entry entry = make_entry(make_key(1, 1, 2), 2222, text);
+    hone_error err = {0};
+    if (hone__cache_put(cache, &entry, true, &err) == HONE_OK)
+        return 1;
+    if (get_time(cache, 1) != 1111) /* reading goes on */
+        return 2;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 77;
+    put_time(cache, 2, 2222);
+    int result = get_time(cache, 1) == 1111 && get_time(cache, 2) == 2222 ? 0 : 3;
+    hone_cache_close(cache);
+    return result;
+}
+
+static void test_cache_fault__no_descriptor_for_the_first_write(void **state) {
+    fixture *f = *state;
+    hone_cache *cache = open_cache(f->path);
+    put_time(cache, 1, 1111);
+    hone_cache_close(cache);
+    int status = wait_child(start_child(write_without_descriptors, f));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static int grow_from_other_process(void *user) {
     fixture *f = user;
     hone_cache *cache;
@@ -364,6 +404,7 @@ int main(void) {
         TEST(test_cache_fault__full_disk),
         TEST(test_cache_fault__map_full),
         TEST(test_cache_fault__little_address_space),
+        TEST(test_cache_fault__no_descriptor_for_the_first_write),
         TEST(test_cache_fault__map_resized_by_another),
         TEST(test_cache_fault__no_permission),
         TEST(test_cache_fault__read_only_filesystem),

@@ -224,7 +224,27 @@ static void check_neighbours(const hone__bound *bound, const brute *all, hone__r
     hone__free(out);
 }
 
-static void check_text(const hone__space *space, const hone__config *config) {
+/* Text with a slip in it is refused, or read as JSON of it would be. */
+static void check_slips(const hone__space *space, const hone__buf *good, hone__rng *rng) {
+    static const char bytes[] = "0123456789-+.eE{}[]\",: \\truefalsnPMNrowcl";
+    for (int round = 0; round < 8; round++) {
+        hone__buf buf;
+        hone__buf_init(&buf, 1 << 16);
+        hone__buf_text(&buf, good->data);
+        buf.data[hone__rng_below(rng, buf.length)] = bytes[hone__rng_below(rng, sizeof bytes - 1)];
+        hone__config read, wanted;
+        if (hone__config_read_text(space, buf.data, &read)) {
+            cJSON *json = NULL;
+            assert_int_equal(hone__json_parse(&json, buf.data, buf.length, "config", NULL), HONE_OK);
+            assert_int_equal(hone__config_read(space, json, false, &wanted, NULL, NULL), HONE_OK);
+            assert_true(hone__config_equal(&read, &wanted));
+            cJSON_Delete(json);
+        }
+        hone__buf_free(&buf);
+    }
+}
+
+static void check_text(const hone__space *space, const hone__config *config, hone__rng *rng) {
     for (int sparse = 0; sparse < 2; sparse++) {
         hone__buf buf;
         hone__buf_init(&buf, 1 << 16);
@@ -243,6 +263,10 @@ static void check_text(const hone__space *space, const hone__config *config) {
             assert_true(hone__config_equal(&back, config));
             assert_int_equal(notes.length, 0);
         }
+        hone__config direct;
+        assert_true(hone__config_read_text(space, buf.data, &direct));
+        assert_true(hone__config_equal(&direct, config));
+        check_slips(space, &buf, rng);
         cJSON_Delete(json);
         hone__buf_free(&buf);
         hone__buf_free(&notes);
@@ -284,7 +308,7 @@ static void check_space(const char *text, hone__rng *rng, uint32_t *tested) {
             check_neighbours(bound, &all, rng);
             check_repair(bound, &all, rng);
             for (int i = 0; i < 5; i++)
-                check_text(space, &all.config[hone__rng_below(rng, all.count)]);
+                check_text(space, &all.config[hone__rng_below(rng, all.count)], rng);
             ++*tested;
         } else {
             assert_null(bound);

@@ -541,12 +541,14 @@ static void test_words__split_as_a_shell_would(void **state) {
     (void)state;
     static const struct {
         const char *line, *words;
-    } split[] = {{"", ""}, {"  \t\n", ""}, {"a", "[a]"}, {" a  b\tc\n", "[a][b][c]"}, {"a 'b c' \"d e\"", "[a][b c][d e]"}, {"a\\ b", "[a b]"},
+    } split[] = {{"", "NULL"}, {"  \t\n", "NULL"}, {"a", "[a]"}, {" a  b\tc\n", "[a][b][c]"}, {"a 'b c' \"d e\"", "[a][b c][d e]"}, {"a\\ b", "[a b]"},
                  {"''", "[]"}, {"a'b'\"c\"d", "[abcd]"}, {"'a\\b'", "[a\\b]"}, {"\"a\\\"b\\n\"", "[a\"b\\n]"}, {"a\\", "[a\\]"}, {"'a", "NULL"},
                  {"\"a\\\"", "NULL"}, {"$HOME *", "[$HOME][*]"}, {"'' ''", "[][]"}};
     for (size_t i = 0; i < sizeof split / sizeof split[0]; i++) {
         char text[200] = "";
-        char **words = hone__words_split(split[i].line);
+        char **words = NULL;
+        hone_status status = hone__words_split(&words, split[i].line);
+        assert_int_equal(status, words == NULL ? HONE_E_ARG : HONE_OK);
         if (words == NULL)
             (void)snprintf(text, sizeof text, "NULL");
         for (size_t j = 0; words != NULL && words[j] != NULL; j++)

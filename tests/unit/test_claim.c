@@ -54,13 +54,15 @@ typedef struct foreign {
     hone__key key;
     uint64_t pid, start, namespace_inode;
     const char *boot_id, *host;
-    int64_t expires, created;
+    int64_t expires, created, boot_left; /* the last: seconds from now by the clock that nobody sets; 0: unknown */
 } foreign;
 
 typedef struct foreign_record {
     uint64_t token, pid, start, namespace_inode;
     char boot_id[64], host[65];
     int64_t created_unix_s, expires_unix_s;
+    uint64_t clock_inode;
+    int64_t expires_boot_s;
 } foreign_record;
 
 static hone_status write_foreign(hone__txn *txn, void *user, hone_error *err) {
@@ -69,12 +71,18 @@ static hone_status write_foreign(hone__txn *txn, void *user, hone_error *err) {
         HONE_FIELD(U64, foreign_record, token, 0),         HONE_FIELD(U64, foreign_record, pid, 0),
         HONE_FIELD(U64, foreign_record, start, 0),         HONE_FIELD(U64, foreign_record, namespace_inode, 0),
         HONE_FIELD(ARRAY, foreign_record, boot_id, 63),    HONE_FIELD(ARRAY, foreign_record, host, 64),
-        HONE_FIELD(I64, foreign_record, created_unix_s, 0), HONE_FIELD(I64, foreign_record, expires_unix_s, 0)};
-    static const hone__layout layout = {HONE_RECORD_CLAIM, sizeof(foreign_record), fields, 8};
+        HONE_FIELD(I64, foreign_record, created_unix_s, 0), HONE_FIELD(I64, foreign_record, expires_unix_s, 0),
+        HONE_FIELD(U64, foreign_record, clock_inode, 0),   HONE_FIELD(I64, foreign_record, expires_boot_s, 0)};
+    static const hone__layout layout = {HONE_RECORD_CLAIM, sizeof(foreign_record), fields, 10};
     const foreign *in = user;
     foreign_record record = {.token = 42, .pid = in->pid, .start = in->start, .namespace_inode = in->namespace_inode};
     record.expires_unix_s = in->expires;
     record.created_unix_s = in->created;
+    struct stat clock;
+    struct timespec boot;
+    record.clock_inode = stat("/proc/self/ns/time", &clock) == 0 ? (uint64_t)clock.st_ino : 0;
+    assert_int_equal(clock_gettime(CLOCK_BOOTTIME, &boot), 0);
+    record.expires_boot_s = in->boot_left == 0 ? 0 : boot.tv_sec + in->boot_left;
     (void)snprintf(record.boot_id, sizeof record.boot_id, "%s", in->boot_id);
     (void)snprintf(record.host, sizeof record.host, "%s", in->host);
     hone__slot_key slot = {in->key.key, 16};
@@ -113,16 +121,22 @@ static void test_claim__dead_and_living_owners(void **state) {
         foreign claim;
         hone_status want;
     } cases[] = {
-        {"living", {key, (uint64_t)getpid(), 0, ns, boot, host, later, 1}, HONE_E_BUSY},
-        {"expired", {key, (uint64_t)getpid(), 0, ns, boot, host, now - 1, 1}, HONE_OK},
-        {"gone", {key, gone, 0, ns, boot, host, later, 1}, HONE_OK},
-        {"number given to another", {key, (uint64_t)getpid(), 1, ns, boot, host, later, 1}, HONE_OK},
-        {"before a restart", {key, (uint64_t)getpid(), 0, ns, "another-boot", host, later, 1}, HONE_OK},
-        {"another machine", {key, gone, 0, ns, "another-boot", "elsewhere", later, 1}, HONE_E_BUSY},
-        {"another container", {key, gone, 0, ns + 1, boot, host, later, 1}, HONE_E_BUSY},
-        {"another container, expired", {key, gone, 0, ns + 1, boot, host, now - 1, 1}, HONE_OK},
-        {"from a clock far ahead", {key, gone, 0, ns + 1, boot, host, now + 86400 * 365, 1}, HONE_OK},
-        {"taken before the clock was set back", {key, gone, 0, ns + 1, boot, host, now + 7200, now + 3600}, HONE_OK},
+        {"living", {key, (uint64_t)getpid(), 0, ns, boot, host, later, 1, 0}, HONE_E_BUSY},
+        {"expired", {key, (uint64_t)getpid(), 0, ns, boot, host, now - 1, 1, 0}, HONE_OK},
+        {"gone", {key, gone, 0, ns, boot, host, later, 1, 0}, HONE_OK},
+        {"number given to another", {key, (uint64_t)getpid(), 1, ns, boot, host, later, 1, 0}, HONE_OK},
+        {"before a restart", {key, (uint64_t)getpid(), 0, ns, "another-boot", host, later, 1, 0}, HONE_OK},
+        {"another machine", {key, gone, 0, ns, "another-boot", "elsewhere", later, 1, 0}, HONE_E_BUSY},
+        {"another container", {key, gone, 0, ns + 1, boot, host, later, 1, 0}, HONE_E_BUSY},
+        {"another container, expired", {key, gone, 0, ns + 1, boot, host, now - 1, 1, 0}, HONE_OK},
+        {"from a clock far ahead", {key, gone, 0, ns + 1, boot, host, now + 86400 * 365, 1, 0}, HONE_OK},
+        {"taken before the clock was set back", {key, gone, 0, ns + 1, boot, host, now + 7200, now + 3600, 0}, HONE_OK},
+        {"the clock was set forth", {key, (uint64_t)getpid(), 0, ns, boot, host, now - 3600, now - 7200, 60}, HONE_E_BUSY},
+        {"the clock was set back", {key, (uint64_t)getpid(), 0, ns, boot, host, now + 7200, now + 7100, 60}, HONE_E_BUSY},
+        {"set back, another container", {key, gone, 0, ns + 1, boot, host, now + 7200, now + 7100, 60}, HONE_E_BUSY},
+        {"set forth, and expired", {key, (uint64_t)getpid(), 0, ns, boot, host, later, 1, -1}, HONE_OK},
+        {"no lease is so long", {key, (uint64_t)getpid(), 0, ns, boot, host, later, 1, 864000}, HONE_OK},
+        {"another machine's clock", {key, gone, 0, ns, "another-boot", "elsewhere", later, 1, -5}, HONE_E_BUSY},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         foreign claim = cases[i].claim;

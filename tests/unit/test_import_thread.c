@@ -66,7 +66,48 @@ static void test_import__many_batches_beside_look_ups(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+static int stop_at_once(uint64_t done, uint64_t total, void *user) {
+    (void)done;
+    (void)total;
+    return ++*(unsigned *)user == 1;
+}
+
+static uint64_t entries_of(const hone_cache *cache) {
+    uint64_t entries = 0;
+    char *report = NULL;
+    assert_int_equal(hone_cache_stats(&report, cache, NULL), HONE_OK);
+    const char *at = strstr(report, "\"entries\":");
+    assert_non_null(at);
+    entries = strtoull(at + 10, NULL, 10);
+    hone_free(report);
+    return entries;
+}
+
+/* What was committed stays, what the thread had begun to write goes. */
+static void test_import__cancelled_between_batches(void **state) {
+    fixture *f = *state;
+    size_t bytes = 0;
+    char *pack = fixture_small_pack(6, 2 * ENTRIES, &bytes), path[sizeof f->path + 8];
+    (void)snprintf(path, sizeof path, "%s.hpk", f->path);
+    write_bytes(path, pack, bytes);
+    hone_free(pack);
+    hone_cache *cache = open_cache(f->path);
+    unsigned calls = 0;
+    hone_exchange_options options = HONE_EXCHANGE_OPTIONS_INIT;
+    options.progress = stop_at_once;
+    options.user = &calls;
+    hone_error err = {0};
+    assert_int_equal(hone_import(NULL, cache, path, &options, &err), HONE_E_CANCELLED);
+    uint64_t kept = entries_of(cache);
+    assert_true(kept > 0 && kept < 2 * ENTRIES && kept % 16384 == 0);
+    assert_int_equal(hone_import(NULL, cache, path, NULL, &err), HONE_OK);
+    assert_int_equal(entries_of(cache), 2 * ENTRIES);
+    hone_cache_close(cache);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_import__many_batches_beside_look_ups, fixture_setup, fixture_teardown)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_import__many_batches_beside_look_ups, fixture_setup, fixture_teardown),
+                                       cmocka_unit_test_setup_teardown(test_import__cancelled_between_batches, fixture_setup, fixture_teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,7 +293,8 @@ static void test_writer_is_careful(void **state) {
     assert_int_equal(hone__pack_writer_add_entry(writer, &entries[1], &err), HONE_OK);
     assert_int_equal(hone__pack_writer_finish(writer, &info, &err), HONE_OK);
     assert_int_equal(info.entries, 1);
-    assert_true(hone__pack_probe(f->path));
+    int code = 0;
+    assert_true(hone__pack_probe(f->path, &code));
     hone__pack *pack = NULL;
     assert_int_equal(hone__pack_open(&pack, f->path, NULL, &err), HONE_OK);
     assert_int_equal(hone__pack_about(pack)->checksum, info.checksum);

@@ -255,6 +255,8 @@ static void test_prompt__refine_computes_state_effects_and_gaps(void **state) {
         "- L | \"row\": n=5 best 1 median 2, 1 failed | \"col\": all 1 failed\n",
         "- T 2 -> 4: time x0.5 (2 pairs, x0.5 to x0.5)\n", "- T 2 -> 8: time x2 (1 pair)\n", "- T 4 -> 8: time x4 (1 pair)\n",
         "- V false -> true: time x1.5 (2 pairs, x1.5 to x1.5)\n",
+        "two-valued parameters, at its best\n- V=false: 4 tried, best x1: {\"T\":4}\n- V=true: 3 tried, best x1.5: {\"T\":4,\"V\":true}\n",
+        "valid and not measured\n- L: \"col\", \"tile\"\n- D: 1, 2\n- U[0]: 2, 4\n- U[1]: 2, 4\n- P: [0,2,1], [1,0,2], [1,2,0], [2,0,1], [2,1,0]\n",
         "## Values never tried\n- T: 1\n- L: \"tile\"*\n- D: 1 of 100 values tried; the widest untried stretch is 1 to 99\n- U[0]: 2*, 4*\n- U[1]: 2*, 4*\n",
         "- P: [0,2,1]*, [1,0,2]*, [1,2,0]*, [2,0,1]*, [2,1,0]*\n",
         "## Combinations never tried\n- V=false with L=\"tile\"\n- V=true with L=\"col\"\n- V=true with L=\"tile\"\n",
@@ -499,6 +501,24 @@ static void test_prompt__clean_text(void **state) {
     }
 }
 
+/* A batch that cannot hold all combinations of few values holds those of two. */
+static void test_prompt__combinations_of_two_values(void **state) {
+    static const char mixed[] =
+        "{\"hone\":1,\"name\":\"mixed\",\"language\":\"external\",\"evaluator\":[\"none\"],\"params\":{"
+        "\"A\":{\"kind\":\"bool\",\"default\":false},\"B\":{\"kind\":\"enum\",\"values\":[1,2,4,8],\"default\":1},"
+        "\"C\":{\"kind\":\"enum\",\"values\":[0,1],\"default\":1}}}";
+    fixture *f = *state;
+    unload(f);
+    load(f, mixed);
+    char *text = written(hone__prompt_initial, &f->input);
+    assert_has(text, "measured together: A (false, true); C (0, 1). Their 4 combinations fit into one batch");
+    hone__free(text);
+    f->input.configs_wanted = 3;
+    text = written(hone__prompt_initial, &f->input);
+    assert_has_not(text, "combinations fit into one batch");
+    hone__free(text);
+}
+
 /* What was never met is not counted. */
 static void test_prompt__rare_configs(void **state) {
     static const char rare[] =
@@ -519,6 +539,7 @@ static void test_prompt__rare_configs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_prompt__initial_states_the_facts, open_fixture, close_fixture),
+        cmocka_unit_test_setup_teardown(test_prompt__combinations_of_two_values, open_fixture, close_fixture),
         cmocka_unit_test(test_prompt__system_holds_the_contract),
         cmocka_unit_test_setup_teardown(test_prompt__source_is_cut_in_the_middle, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(test_prompt__refine_computes_state_effects_and_gaps, open_fixture, close_fixture),

@@ -213,6 +213,7 @@ static hone_status script_record(void *user, uint32_t index, const char *request
 typedef struct course {
     uint32_t trials, model_trials, local_trials;
     uint32_t before_model; /* trials before the model's first */
+    hone__config second;   /* of the model's */
     double best;
     hone_status status;
     hone_error err;
@@ -236,6 +237,8 @@ static void go(course *c, hone__strategy *strategy, uint32_t trials_max) {
             c->before_model = c->trials;
         c->trials++;
         c->model_trials += strncmp(proposal.proposer, "model:", 6) == 0;
+        if (c->model_trials == 2 && proposal.proposer[0] == 'm')
+            c->second = proposal.config;
         c->local_trials += strcmp(proposal.proposer, "lfbo") == 0;
         hone__measurement result = measure(&proposal.config);
         if (result.outcome == HONE_OUTCOME_OK)
@@ -350,6 +353,15 @@ static void test_hybrid__ends_well_whatever_the_model_says(void **state) {
     clear_script(&failing);
 }
 
+/* D is the parameter with two values: the one config that has the other is not left for the end, when the credit may be used up. */
+static void test_hybrid__measures_each_family_first(void **state) {
+    script s = {.reply = {"{\"configs\":[{\"A\":21,\"D\":false},{\"A\":19,\"D\":false},{\"A\":17,\"D\":false},{\"A\":15,\"D\":false},{\"A\":13,\"D\":true}]}"}};
+    course c = converse_as(*state, &s, "hybrid", true, 1);
+    assert_true(c.model_trials >= 2);
+    assert_int_equal(c.second.slot[0], 13);
+    clear_script(&s);
+}
+
 /* The device does not wait for a slow model, nor for ever without it; and a recorded reply comes when it came. */
 static void test_hybrid__measures_while_the_model_thinks(void **state) {
     static const uint32_t answered[] = {0, 6, 1000}, before[] = {5, 7, 5 + 3}; /* default, two seeds, two draws; then of the surrogate */
@@ -376,6 +388,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_llm_search__failing_model_ends_llm_but_not_auto, setup, teardown),
         cmocka_unit_test_setup_teardown(test_llm_search__asks_before_the_batch_is_through, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hybrid__ends_well_whatever_the_model_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hybrid__measures_each_family_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hybrid__measures_while_the_model_thinks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

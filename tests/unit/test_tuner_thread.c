@@ -1,73 +1,8 @@
-/* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping.  The tunings are real ones, with this
- * program as their evaluator: `test_tuner_thread evaluate LOG` takes T microseconds for a config of T, and LOG milliseconds longer to prepare than it is told. */
-#include "clock.h"
-#include "site_fixture.h"
+/* test_tuner_thread.c: what a miss does: tuning in the background, tuning now, waiting, deadlines, stopping. */
+#include "file.h"
+#include "tuning_fixture.h"
 
-#include <cJSON.h>
 #include <pthread.h>
-
-static char program[512];
-
-/* ---- the evaluator ---- */
-
-/* One line in LOG for each tuning: the sizes of its problem. */
-static int evaluate(const char *log, const char *slow_ms) {
-    static char line[1 << 18];
-    int time_of[4096], handles = 0;
-    while (fgets(line, sizeof line, stdin) != NULL) {
-        cJSON *request = cJSON_Parse(line);
-        const char *op = cJSON_GetStringValue(cJSON_GetObjectItem(request, "op"));
-        int id = cJSON_GetObjectItem(request, "id")->valueint;
-        bool last = strcmp(op, "bye") == 0;
-        if (strcmp(op, "hello") == 0) {
-            printf("{\"id\":%d,\"ok\":true,\"protocol\":1,\"device\":{\"kind\":\"cpu\",\"name\":\"test\",\"identity\":{\"arch\":\"x86_64\",\"cores\":8},"
-                   "\"description\":{\"driver\":\"550.1\"}}}\n", id);
-        } else if (strcmp(op, "prepare") == 0) {
-            int m = cJSON_GetObjectItem(cJSON_GetObjectItem(request, "sizes"), "M")->valueint;
-            int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), length = snprintf(line, sizeof line, "%d\n", m);
-            if (fd < 0 || write(fd, line, (size_t)length) != length)
-                return 1;
-            (void)close(fd);
-            printf("{\"id\":%d,\"ok\":true}\n", id);
-        } else if (strcmp(op, "compile") == 0 && handles < 4096) {
-            time_of[handles] = 1000 * (1 + abs(cJSON_GetObjectItem(cJSON_GetObjectItem(request, "config"), "T")->valueint - 64));
-            printf("{\"id\":%d,\"ok\":true,\"handle\":%d}\n", id, handles++);
-        } else if (strcmp(op, "measure") == 0) {
-            int t = time_of[cJSON_GetObjectItem(request, "handle")->valueint];
-            hone__sleep_ms((uint32_t)strtoul(slow_ms, NULL, 10));
-            printf("{\"id\":%d,\"ok\":true,\"samples_ns\":[%d,%d,%d,%d,%d],\"accuracy\":\"passed\"}\n", id, t, t + 1, t, t + 1, t);
-        } else {
-            printf("{\"id\":%d,\"ok\":true}\n", id);
-        }
-        (void)fflush(stdout);
-        cJSON_Delete(request);
-        if (last)
-            break;
-    }
-    return 0;
-}
-
-/* How often a problem was tuned: lines of the log that are `m`, or all. */
-static int tunings(const subject *s, int64_t m) {
-    char path[400], line[64];
-    int count = 0;
-    (void)snprintf(path, sizeof path, "%s/tunings", s->f->dir);
-    FILE *log = fopen(path, "re");
-    while (log != NULL && fgets(line, sizeof line, log) != NULL)
-        count += m == 0 || strtoll(line, NULL, 10) == m;
-    if (log != NULL)
-        (void)fclose(log);
-    return count;
-}
-
-static hone_tune_options tune_options(const subject *s, char command[1200], int slow_ms) {
-    hone_tune_options options = HONE_TUNE_OPTIONS_INIT;
-    (void)snprintf(command, 1200, "'%s' evaluate '%s/tunings' %d", program, s->f->dir, slow_ms);
-    options.evaluator = command;
-    options.search = "random";
-    options.trials_max = 4;
-    return options;
-}
 
 static void start(const subject *s, int slow_ms, uint32_t queue_max) {
     char command[1200];
@@ -188,6 +123,51 @@ static void test_tuner_thread__queue_is_bounded(void **state) {
     assert_int_equal(hone_tuner_wait(s->cache, 1, NULL), HONE_E_TIMEOUT);
 }
 
+/* A pack with entries for these problems, in memory; freed by the caller.  The cache is empty afterwards. */
+static void *pack_of(subject *s, const hone_problem *problem, int count, size_t *bytes) {
+    char path[400];
+    (void)snprintf(path, sizeof path, "%s/made.pack", s->f->dir);
+    for (int i = 0; i < count; i++)
+        site_put(s, s->cache, &problem[i], (kept){.n = 5, .time_ns = 1e9});
+    assert_int_equal(hone_export(NULL, s->cache, path, NULL, NULL), HONE_OK);
+    hone_cache_close(s->cache);
+    (void)unlink(s->f->path);
+    s->cache = open_cache(s->f->path);
+    s->site = site_open(s, s->cache, NULL);
+    char *text = NULL;
+    hone_error err = {0};
+    if (hone__file_read(path, 1 << 20, &text, bytes, &err) != HONE_OK)
+        fail_msg("%s", err.message);
+    return text;
+}
+
+/* What a pack answers, one of a file or one in memory, added before or after the tuner, is not tuned: not even when it was queued already. */
+static void test_tuner_thread__packs_answer(void **state) {
+    subject *s = *state;
+    size_t bytes = 0;
+    hone_problem slow = problem_of(s, 700000), known[2] = {problem_of(s, 1000), problem_of(s, 1037)};
+    void *pack = pack_of(s, known, 2, &bytes);
+    start(s, 50, 0);
+    (void)hone_site_lookup(s->site, &slow, NULL);
+    while (tunings(s, 700000) == 0)
+        hone__sleep_ms(2);
+    assert_int_equal(look_n(s->site, &known[0], HONE_MATCH_DEFAULT), 0); /* queued */
+    assert_int_equal(hone_cache_add_pack_memory(s->cache, "made", pack, bytes, NULL, NULL), HONE_OK);
+    assert_int_equal(look_n(s->site, &known[0], HONE_MATCH_EXACT), 5);
+    assert_int_equal(look_n(s->site, &known[1], HONE_MATCH_EXACT), 5);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000) + tunings(s, 1037), 0);
+    assert_int_equal(hone_tuner_stop(s->cache, 20000, NULL), HONE_OK);
+    start(s, 0, 0); /* and again, with the pack there from the beginning */
+    slow.size[AT_M] = 710000;
+    (void)hone_site_lookup(s->site, &slow, NULL);
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 710000), 1);
+    hone_cache_close(s->cache);
+    s->cache = NULL;
+    hone__free(pack);
+}
+
 /* Closing stops a tuning at its next step; what was measured is kept. */
 static void test_tuner_thread__closing_joins(void **state) {
     subject *s = *state;
@@ -289,6 +269,68 @@ static void test_tuner_thread__waits_for_the_background(void **state) {
     assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, NULL, NULL), HONE_E_ARG);
 }
 
+/* Who waits without a deadline for a key that cannot be tuned is told so. */
+static void test_tuner_thread__waiting_ends_with_a_failure(void **state) {
+    subject *s = *state;
+    hone_resolve_options options = HONE_RESOLVE_OPTIONS_INIT;
+    hone_site_options alone = HONE_SITE_OPTIONS_INIT;
+    hone_problem problem = problem_of(s, 1000);
+    const hone_config *config = NULL;
+    hone_match match;
+    hone_error err = {0};
+    alone.never_tune = 1;
+    hone_site *never = site_open(s, s->cache, &alone);
+    start(s, -1, 0);
+    options.on_miss = HONE_MISS_TUNE_BACKGROUND;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hone_site_resolve(&config, s->site, &problem, &options, &match, &err), HONE_E_NOVALID);
+        assert_non_null(strstr(err.message, "no such thing"));
+        assert_int_equal(match, HONE_MATCH_DEFAULT);
+    }
+    assert_int_equal(hone_site_resolve(&config, never, &problem, &options, &match, &err), HONE_E_STATE);
+    assert_int_equal(tunings(s, 0), 1);
+}
+
+/* Another process tunes what this one wants, and dies over it: then it is tuned here. */
+static void test_tuner_thread__takes_over_from_the_dead(void **state) {
+    subject *s = *state;
+    hone_problem problem = problem_of(s, 1000);
+    hone__key key = hone__key_make(s->kernel, s->device, problem.size);
+    hone_cache *other = NULL;
+    hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+    assert_int_equal(hone_cache_open(&other, s->f->path, &options, NULL), HONE_OK);
+    assert_int_equal(hone__claim_take(other, &key, 600, NULL), HONE_OK);
+    start(s, 0, 0);
+    (void)hone_site_lookup(s->site, &problem, NULL);
+    assert_int_equal(hone_tuner_wait(s->cache, 600, NULL), HONE_E_TIMEOUT); /* there is something to wait for */
+    assert_int_equal(tunings(s, 0), 0);
+    hone_cache_close(other); /* drops its claims, as death does */
+    assert_int_equal(hone_tuner_wait(s->cache, 60000, NULL), HONE_OK);
+    assert_int_equal(tunings(s, 1000), 1);
+    hone_match match;
+    (void)hone_site_lookup(s->site, &problem, &match);
+    assert_int_equal(match, HONE_MATCH_EXACT);
+}
+
+/* One that is held elsewhere does not keep the others waiting, not even in a queue that it fills. */
+static void test_tuner_thread__passes_what_others_hold(void **state) {
+    subject *s = *state;
+    hone_problem held = problem_of(s, 1000), other = problem_of(s, 500000);
+    hone__key key = hone__key_make(s->kernel, s->device, held.size);
+    hone_cache *holder = open_cache(s->f->path);
+    assert_int_equal(hone__claim_take(holder, &key, 600, NULL), HONE_OK);
+    start(s, 0, 1);
+    hone_match match = HONE_MATCH_NONE;
+    for (int i = 0; i < 20000 && match != HONE_MATCH_EXACT; i++) {
+        (void)hone_site_lookup(s->site, &held, NULL);
+        (void)hone_site_lookup(s->site, &other, &match);
+        hone__sleep_ms(1);
+    }
+    assert_int_equal(match, HONE_MATCH_EXACT);
+    assert_int_equal(tunings(s, 1000), 0);
+    hone_cache_close(holder);
+}
+
 static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
     subject *s = *state;
     hone_cache *reader = NULL;
@@ -311,21 +353,21 @@ static void test_tuner_thread__needs_a_cache_it_may_write(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, subject_setup, subject_teardown)
 
 int main(int argc, char **argv) {
-    if (argc == 4 && strcmp(argv[1], "evaluate") == 0)
-        return evaluate(argv[2], argv[3]);
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length < 0)
-        return 1;
+    TUNING_MAIN(argc, argv)
     const struct CMUnitTest tests[] = {
         TEST(test_tuner_thread__tunes_what_look_ups_miss),
         TEST(test_tuner_thread__leaves_alone_what_is_good_or_not_to_be_tuned),
         TEST(test_tuner_thread__upgrades_a_quick_entry),
         TEST(test_tuner_thread__measures_again_under_another_driver),
         TEST(test_tuner_thread__queue_is_bounded),
+        TEST(test_tuner_thread__packs_answer),
         TEST(test_tuner_thread__closing_joins),
         TEST(test_tuner_thread__many_ask_one_tunes),
         TEST(test_tuner_thread__deadline_gives_the_fallback),
         TEST(test_tuner_thread__waits_for_the_background),
+        TEST(test_tuner_thread__waiting_ends_with_a_failure),
+        TEST(test_tuner_thread__takes_over_from_the_dead),
+        TEST(test_tuner_thread__passes_what_others_hold),
         TEST(test_tuner_thread__needs_a_cache_it_may_write),
     };
     return cmocka_run_group_tests_name("tuner_thread", tests, NULL, NULL);
