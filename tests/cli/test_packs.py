@@ -231,6 +231,12 @@ class SignTest(CommandTest):
         with open(os.path.join(self.folder, "both"), "wb") as file:
             file.write(read(other + ".pub") + read(trust))
         self.expect(0, "verify", self.pack, "--trust", os.path.join(self.folder, "both"))
+        # Two signers, as when keys are changed.
+        self.expect(0, "sign", self.pack, "--key", other + ".key", "--signature", self.name + "2.sig")
+        with open(self.pack + ".sig", "ab") as file:
+            file.write(read(self.name + "2.sig"))
+        for key in (trust, other + ".pub"):
+            self.expect(0, "verify", self.pack, "--trust", key)
         # Another pack under the same signature.
         make(self, self.cache, [entry(2)])
         self.expect(0, "export", self.cache, "-o", self.pack, "--force")
