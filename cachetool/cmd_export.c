@@ -29,6 +29,8 @@ static void put_input(const cJSON *input) {
         printf(", left out by the filter %.0f", json_number_at(input, "filtered", 0));
     if (json_number_at(input, "removed", 0) > 0)
         printf(", removed since the base %.0f", json_number_at(input, "removed", 0));
+    if (json_number_at(input, "rejected_kernels", 0) > 0)
+        printf(", kernels rejected %.0f", json_number_at(input, "rejected_kernels", 0));
     putchar('\n');
     put_reasons(input);
 }
@@ -60,7 +62,7 @@ static void exchange_people(const cJSON *report) {
 /* Records that were refused are no success. */
 static int refused_code(int code, const char *json) {
     cJSON *report = json == NULL ? NULL : cJSON_Parse(json);
-    bool refused = json_number_at(report, "rejected", 0) > 0;
+    bool refused = json_number_at(report, "rejected", 0) > 0 || json_number_at(report, "rejected_kernels", 0) > 0;
     cJSON_Delete(report);
     return code == EXIT_CODE_OK && refused ? EXIT_CODE_INPUT : code;
 }

@@ -184,7 +184,8 @@ const command command_table[] = {
      "files of public keys can be joined into one.",
      "hone keygen vendor --comment \"Vendor, release 2026\"", cmd_keygen, false},
     {"sign", "FILE", 1, 1, VALUE_FILE, NULL, COMMON | BIT(SECRET_KEY) | BIT(SIGNATURE) | BIT(OVERWRITE) | BIT(JSON), "Sign a pack",
-     "Writes a detached Ed25519 signature beside the file, as FILE.sig. Keep the two together. A file that is not a sound pack is not signed.", "hone sign app.hpk --key vendor.key", cmd_sign, false},
+     "Writes a detached Ed25519 signature beside the file, as FILE.sig. Keep the two together. A file that is not a sound pack is not signed.\n\n"
+     "Several may vouch for a file, or an old key and a new one: sign to a --signature of its own each time, and join these files into FILE.sig.", "hone sign app.hpk --key vendor.key", cmd_sign, false},
     {"dump", "[CACHE|PACK]", 0, 1, VALUE_FILE, NULL, COMMON | ENTRIES | BIT(CACHE) | BIT(OUTPUT) | BIT(OVERWRITE),
      "Write every entry as JSON lines",
      "Every field of every entry and kernel, numbers exactly, sorted, to stdout or to --output. `hone load` reads it back without loss (spec/dump.md).",

@@ -116,6 +116,7 @@ static void put_counts(hone__buf *buf, const hone__merge_counts *counts) {
     put_count(buf, "rejected", counts->rejected);
     put_count(buf, "filtered", counts->filtered);
     put_count(buf, "removed", counts->removed);
+    put_count(buf, "rejected_kernels", counts->rejected_kernels);
 }
 
 static void put_input(hone__buf *buf, const hone__tally *tally) {
@@ -152,6 +153,7 @@ hone_status hone__exchange_report(char **report, const hone_exchange_options *op
         sum.rejected += one->rejected;
         sum.filtered += one->filtered;
         sum.removed += one->removed;
+        sum.rejected_kernels += one->rejected_kernels;
     }
     hone__buf_char(&buf, ']');
     put_counts(&buf, &sum);

@@ -219,7 +219,7 @@ static hone_status import_kernels(importing *im, hone__source *source, hone_erro
         if (status != HONE_OK && reason == NULL)
             return status;
         if (status != HONE_OK) {
-            hone__tally_reason(&im->tally, reason);
+            im->tally.counts.rejected_kernels++;
             continue;
         }
         status = import_kernel(im, &info, err);

@@ -12,7 +12,7 @@ hone_status hone__work_begin(hone__work *work, const hone_work_options *options,
 }
 
 static hone_status cancelled(hone_error *err) {
-    return hone__fail(err, HONE_E_CANCELLED, "cache", "stopped as asked; what was done up to then stays");
+    return hone__fail(err, HONE_E_CANCELLED, "cache", "stopped as asked; nothing that was stored is undone");
 }
 
 hone_status hone__work_step(hone__work *work, uint64_t count, hone_error *err) {

@@ -260,7 +260,8 @@ typedef struct kernel_input {
     bool has;
 } kernel_input;
 
-static hone_status next_kernel(merging *m, hone__source *source, kernel_input *to) {
+static hone_status next_kernel(merging *m, uint32_t index, kernel_input *to) {
+    hone__source *source = m->input[index].source;
     for (;;) {
         const char *reason = NULL;
         hone_status status = source->next_kernel(source, &to->info, &reason, m->err);
@@ -269,6 +270,7 @@ static hone_status next_kernel(merging *m, hone__source *source, kernel_input *t
             return HONE_OK;
         if (reason == NULL)
             return status;
+        m->counts[index].rejected_kernels++;
     }
 }
 
@@ -278,7 +280,7 @@ static hone_status merge_kernels(merging *m) {
         return hone__fail(m->err, HONE_E_NOMEM, "merge", "no memory to merge");
     hone_status status = HONE_OK;
     for (uint32_t i = 0; i < m->count && status == HONE_OK; i++)
-        status = next_kernel(m, m->input[i].source, &all[i]);
+        status = next_kernel(m, i, &all[i]);
     while (status == HONE_OK) {
         kernel_input *best = NULL;
         for (uint32_t i = 0; i < m->count; i++) {
@@ -295,7 +297,7 @@ static hone_status merge_kernels(merging *m) {
             if (!all[i].has || memcmp(all[i].info.id, id, 16) != 0)
                 continue;
             hone__kernel_info_clear(&all[i].info);
-            status = next_kernel(m, m->input[i].source, &all[i]);
+            status = next_kernel(m, i, &all[i]);
         }
     }
     for (uint32_t i = 0; i < m->count; i++) {

@@ -24,6 +24,7 @@ typedef struct hone__merge_event {
 
 typedef struct hone__merge_counts {
     uint64_t seen, imported, same, kept_other, rejected, filtered, removed;
+    uint64_t rejected_kernels;
     uint64_t conflicting;     /* keys at which this source had other bytes than another source */
 } hone__merge_counts;
 

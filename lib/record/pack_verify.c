@@ -5,7 +5,7 @@
 #include "pack_walk.h"
 #include "status.h"
 
-enum { PROGRESS_EVERY = 4096 };
+enum { PROGRESS_EVERY = 4096, PIECES_AT_ONCE = 256 /* 16 MiB */ };
 
 static const char *const section_names[PACK_SECTIONS] = {"records",       "index",  "groups", "string table", "strings",
                                                          "kernel records", "kernel table"};
@@ -14,7 +14,14 @@ static hone_status damaged(const hone__pack *pack, hone_error *err, const char *
     return hone__fail(err, HONE_E_CORRUPT, "pack", "%s is damaged: %s; get it again", pack->path, what);
 }
 
-static hone_status check_sections(const hone__pack *pack, hone_error *err) {
+/* Before the first entry is looked at; a sparse file of gigabytes is a long way, too. */
+static hone_status still_wanted(const hone__pack *pack, hone_count_fn *progress, void *user, hone_error *err) {
+    if (progress == NULL || progress(0, pack->info.entries, user) == 0)
+        return HONE_OK;
+    return hone__fail(err, HONE_E_CANCELLED, "pack", "verifying %s was cancelled", pack->path);
+}
+
+static hone_status check_sections(const hone__pack *pack, hone_count_fn *progress, void *user, hone_error *err) {
     uint8_t *piece = hone__alloc(PACK_PIECE_BYTES);
     if (piece == NULL)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to verify %s", pack->path);
@@ -23,6 +30,10 @@ static hone_status check_sections(const hone__pack *pack, hone_error *err) {
         const hone__part *part = &pack->part[s];
         uint64_t checksum = (uint64_t)s;
         for (uint64_t at = 0; at < part->bytes && status == HONE_OK; at += PACK_PIECE_BYTES) {
+            if (at / PACK_PIECE_BYTES % PIECES_AT_ONCE == 0 && still_wanted(pack, progress, user, err) != HONE_OK) {
+                hone__free(piece);
+                return HONE_E_CANCELLED;
+            }
             uint64_t left = part->bytes - at;
             size_t bytes = left < PACK_PIECE_BYTES ? (size_t)left : PACK_PIECE_BYTES;
             status = hone__pack_pread(pack, part->offset + at, piece, bytes);
@@ -165,8 +176,8 @@ static hone_status check_kernels(const hone__pack *pack, hone_error *err) {
 }
 
 hone_status hone__pack_verify(const hone__pack *pack, hone_count_fn *progress, void *user, hone_error *err) {
-    HONE_TRY(check_sections(pack, err));
-    HONE_TRY(check_tables(pack, err));
+    HONE_TRY(check_tables(pack, err)); /* first, as a file that is all holes fails here at once */
+    HONE_TRY(check_sections(pack, progress, user, err));
     hone__pack_walk walk;
     if (hone__pack_walk_open(&walk, pack) != HONE_OK)
         return hone__fail(err, HONE_E_NOMEM, "pack", "no memory to verify %s", pack->path);

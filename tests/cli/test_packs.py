@@ -158,6 +158,19 @@ class PackTest(CommandTest):
         for format_name in ("object", "c-header"):
             self.assertIn(f"cannot create {out}: No such", self.expect(4, "export", self.cache, "-o", out, "--format", format_name).stderr)
 
+    def test_damaged_kernels_are_told(self):
+        make(self, self.cache, [entry(1), kernel()])
+        self.expect(0, "export", self.cache, "-o", self.path("p.hpk"))
+        content = bytearray(read(self.path("p.hpk")))
+        content[content.index(b"void f(void)")] ^= 1
+        with open(self.path("p.hpk"), "wb") as file:
+            file.write(content)
+        for words in (["merge", self.path("p.hpk"), "-o", self.path("m.hpk")], ["import", self.path("p.hpk"), "--cache", self.path("n.hone")],
+                      ["export", self.path("p.hpk"), "-o", self.path("e.hpk")]):
+            report = json.loads(self.expect(3, *words, "--json").stdout)
+            self.assertEqual((report["imported"], report["kernels"], report["rejected_kernels"]), (1, 0, 1))
+        self.assertIn("kernels rejected 1", self.expect(3, "merge", self.path("p.hpk"), "-o", self.path("m2.hpk")).stdout)
+
     def test_no_file_replaces_a_cache(self):
         make(self, self.cache, [entry(1)])
         before = read(self.cache)
@@ -218,6 +231,12 @@ class SignTest(CommandTest):
         with open(os.path.join(self.folder, "both"), "wb") as file:
             file.write(read(other + ".pub") + read(trust))
         self.expect(0, "verify", self.pack, "--trust", os.path.join(self.folder, "both"))
+        # Two signers, as when keys are changed.
+        self.expect(0, "sign", self.pack, "--key", other + ".key", "--signature", self.name + "2.sig")
+        with open(self.pack + ".sig", "ab") as file:
+            file.write(read(self.name + "2.sig"))
+        for key in (trust, other + ".pub"):
+            self.expect(0, "verify", self.pack, "--trust", key)
         # Another pack under the same signature.
         make(self, self.cache, [entry(2)])
         self.expect(0, "export", self.cache, "-o", self.pack, "--force")
