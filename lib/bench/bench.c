@@ -141,7 +141,8 @@ void hone__bench_set_incumbent(hone__bench *bench, double ns) {
 /* ---- requests ---- */
 
 /* The members of an object as text, without its braces, behind a comma; "" for an empty object. */
-static char *members_text(const cJSON *object) {
+/* NULL: *status is HONE_E_NOMEM, or HONE_E_LIMIT when it does not fit into a request. */
+static char *members_text(const cJSON *object, hone_status *status) {
     hone__buf buf;
     hone__buf_init(&buf, HONE_LIMIT_MESSAGE_BYTES - 1024);
     const cJSON *item;
@@ -151,6 +152,7 @@ static char *members_text(const cJSON *object) {
         hone__buf_char(&buf, ':');
         hone__json_print(&buf, item);
     }
+    *status = buf.status == HONE_OK ? HONE_E_NOMEM : buf.status;
     return hone__buf_take(&buf);
 }
 
@@ -609,9 +611,11 @@ hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, int (*
     while (hone__bench_in_flight(bench) > 0 && bench->phase != HONE_PHASE_DEAD)
         HONE_TRY(hone__bench_pump(bench, 1000, err));
     hone__free(bench->prepare);
-    bench->prepare = members_text(prepare);
+    hone_status status;
+    bench->prepare = members_text(prepare, &status);
     if (bench->prepare == NULL)
-        return hone__fail(err, HONE_E_LIMIT, "bench", "the problem does not fit into a request of %u bytes", HONE_LIMIT_MESSAGE_BYTES);
+        return hone__fail(err, status, "bench", status == HONE_E_NOMEM ? "no memory for the problem"
+                                                                       : "the problem does not fit into a request of an evaluator");
     bench->reference_s = 120.0 + 10.0 * bench->options.run_s;
     for (uint32_t i = 0; i < bench->known_count; i++)
         job_free(bench->known[i]);
@@ -646,7 +650,8 @@ hone_status hone__bench_submit(hone__bench *bench, uint64_t ticket, const cJSON 
     if (bench->queue_count == HONE_LIMIT_BATCH)
         return hone__fail(err, HONE_E_LIMIT, "bench", "more than %u configs in flight", HONE_LIMIT_BATCH);
     hone__job *job = hone__alloc(sizeof *job);
-    char *body = members_text(compile);
+    hone_status status;
+    char *body = members_text(compile, &status);
     if (job == NULL || body == NULL) {
         hone__free(job);
         hone__free(body);

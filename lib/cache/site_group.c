@@ -91,10 +91,27 @@ static hone_status check(const hone_site *const *site, const hone_problem *probl
     return HONE_OK;
 }
 
+/* As single look-ups count. */
+static const char *miss_counter(hone_status status) {
+    switch (status) {
+    case HONE_OK: /* an entry, and none of its configs valid here */
+        return "miss_space";
+    case HONE_E_NOTFOUND:
+        return "miss_no_entry";
+    case HONE_E_CORRUPT:
+    case HONE_E_VERSION:
+        return "miss_corrupt";
+    default:
+        return "miss_error";
+    }
+}
+
 static hone_status answer_all(const hone_site *const *site, group_call *call, const hone_config **config, hone_group_result *result,
                               hone_error *err) {
     for (uint32_t i = 0; i < call->count; i++) {
         const hone__answered *exact = exact_of((hone_site *)(uintptr_t)site[i], &call->member[i]);
+        if (site[i]->cache != NULL)
+            hone__cache_count(site[i]->cache, exact != NULL ? "hit_exact" : miss_counter(call->member[i].status), 1);
         config[i] = exact != NULL ? &exact->config : NULL;
         result->missing += exact == NULL;
     }

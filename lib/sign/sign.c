@@ -32,7 +32,11 @@ typedef struct digest {
 static bool digest_begin(digest *d) {
     d->bytes = 0;
     d->md = EVP_MD_CTX_new();
-    return d->md != NULL && EVP_DigestInit_ex(d->md, EVP_sha512(), NULL) == 1;
+    if (d->md != NULL && EVP_DigestInit_ex(d->md, EVP_sha512(), NULL) == 1)
+        return true;
+    EVP_MD_CTX_free(d->md); /* OpenSSL reads through NULL when it is asked for the digest of one that did not begin */
+    d->md = NULL;
+    return false;
 }
 
 static bool digest_add(digest *d, const void *bytes, size_t count) {

