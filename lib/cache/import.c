@@ -3,6 +3,7 @@
 #include "alloc.h"
 #include "exchange.h"
 #include "import_batch.h"
+#include "limit.h"
 #include "pack_format.h"
 #include "slot.h"
 #include "status.h"
@@ -10,11 +11,21 @@
 
 #include <string.h>
 
+enum { KERNELS_AT_ONCE = 256, KERNEL_BYTES = 4 << 20 };
+
+typedef struct kernel_record {
+    uint8_t id[16];
+    size_t at, count;             /* in kernel_bytes */
+} kernel_record;
+
 typedef struct importing {
     hone_cache *cache;
     const hone_exchange_options *options;
     hone__tally tally;
     uint64_t seen, expected, kernels;
+    hone__buf kernel_bytes;       /* what one transaction writes of kernels */
+    kernel_record kernel[KERNELS_AT_ONCE];
+    uint32_t kernel_count;
 } importing;
 
 /* What one transaction writes. */
@@ -191,6 +202,38 @@ static hone_status import_entries(importing *im, hone__batches *batches, hone_er
     return HONE_OK;
 }
 
+static hone_status kernels_fn(hone__txn *txn, void *user, hone_error *err) {
+    const importing *im = user;
+    for (uint32_t i = 0; i < im->kernel_count; i++) {
+        const kernel_record *k = &im->kernel[i];
+        hone_status status = hone__txn_put(txn, HONE_TABLE_KERNEL, (hone__slot_key){k->id, sizeof k->id}, im->kernel_bytes.data + k->at, k->count);
+        if (status != HONE_OK)
+            return hone__fail(err, status, "exchange", "cannot import kernels into %s: %s", txn->store->path, hone_status_text(status));
+    }
+    return HONE_OK;
+}
+
+static hone_status flush_kernels(importing *im, hone_error *err) {
+    if (im->kernel_count > 0)
+        HONE_TRY(hone__store_write(im->cache, kernels_fn, im, err));
+    im->kernel_count = 0;
+    hone__buf_clear(&im->kernel_bytes);
+    return HONE_OK;
+}
+
+/* A commit waits for the disk, so kernels share one. */
+static hone_status keep_kernel(importing *im, const hone__kernel_info *info, hone_error *err) {
+    kernel_record *k = &im->kernel[im->kernel_count];
+    memcpy(k->id, info->id, sizeof k->id);
+    k->at = im->kernel_bytes.length;
+    hone_status status = hone__kernel_info_encode(&im->kernel_bytes, info, (hone__slot_key){k->id, sizeof k->id});
+    if (status != HONE_OK)
+        return hone__fail(err, status, "exchange", "cannot keep the kernel %s: %s", info->name, hone_status_text(status));
+    k->count = im->kernel_bytes.length - k->at;
+    im->kernel_count++;
+    return im->kernel_count == KERNELS_AT_ONCE || im->kernel_bytes.length >= KERNEL_BYTES ? flush_kernels(im, err) : HONE_OK;
+}
+
 static hone_status import_kernel(importing *im, hone__kernel_info *info, hone_error *err) {
     static char none[] = "";
     hone__kernel_info old, kept = *info;
@@ -206,7 +249,7 @@ static hone_status import_kernel(importing *im, hone__kernel_info *info, hone_er
     } else if (status != HONE_E_NOTFOUND && status != HONE_E_CORRUPT) {
         return HONE_OK; /* of a newer Hone: it stays */
     }
-    return im->options->dry_run != 0 ? HONE_OK : hone__cache_put_kernel(im->cache, &kept, err);
+    return im->options->dry_run != 0 ? HONE_OK : keep_kernel(im, &kept, err);
 }
 
 static hone_status import_kernels(importing *im, hone__source *source, hone_error *err) {
@@ -215,7 +258,7 @@ static hone_status import_kernels(importing *im, hone__source *source, hone_erro
         const char *reason = NULL;
         hone_status status = source->next_kernel(source, &info, &reason, err);
         if (status == HONE_E_NOTFOUND)
-            return HONE_OK;
+            return flush_kernels(im, err);
         if (status != HONE_OK && reason == NULL)
             return status;
         if (status != HONE_OK) {
@@ -238,6 +281,7 @@ hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
     HONE_TRY(hone__source_open(&opened, pack_path, o.pack, err));
     importing im = {.cache = cache, .options = &o, .expected = opened.source->entries};
     im.tally = (hone__tally){.name = pack_path, .kind = opened.pack != NULL ? "pack" : "cache"};
+    hone__buf_init(&im.kernel_bytes, (size_t)KERNEL_BYTES + HONE_LIMIT_RECORD_BYTES);
     hone__batches *batches = NULL;
     /* The walk over a cache takes its gate, which may be the one that the transaction holds. */
     hone_status status = hone__batches_new(&batches, opened.source, o.filter, opened.pack != NULL, err);
@@ -248,6 +292,7 @@ hone_status hone_import(char **report, hone_cache *cache, const char *pack_path,
         status = import_kernels(&im, opened.source, err);
     if (status == HONE_OK)
         status = hone__exchange_report(report, &o, &im.tally, 1, NULL, NULL, im.kernels, err);
+    hone__buf_free(&im.kernel_bytes);
     hone__source_shut(&opened);
     return status;
 }
