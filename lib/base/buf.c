@@ -1,6 +1,7 @@
 #include "buf.h"
 #include "alloc.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -142,18 +143,33 @@ void hone__buf_json_string(hone__buf *buf, const char *text) {
     hone__buf_char(buf, '"');
 }
 
+static bool reads_back(double value, int digits, char text[40]) {
+    (void)snprintf(text, 40, "%.*e", digits - 1, value);
+    double back = strtod(text, NULL);
+    return memcmp(&back, &value, sizeof value) == 0;
+}
+
+/* The fewest digits from 6 on that read back the same.  A decimal of up to 15 digits survives the way through a double, so that 15 digits show all
+ * shorter ones too, with zeros after them; doubles below DBL_MIN have fewer bits, and are tried one by one. */
+static int digits_of(double value) {
+    char text[40];
+    int digits = fabs(value) < DBL_MIN ? 6 : DBL_DIG;
+    while (digits < 17 && !reads_back(value, digits, text))
+        digits++;
+    if (digits != DBL_DIG || fabs(value) < DBL_MIN)
+        return digits;
+    for (const char *c = strchr(text, 'e') - 1; digits > 6 && *c == '0'; c--)
+        digits--;
+    return digits;
+}
+
 void hone__buf_json_double(hone__buf *buf, double value) {
     if (!isfinite(value)) {
         hone__buf_text(buf, "null");
         return;
     }
     char text[40];
-    for (int digits = 6; digits <= 17; digits++) {
-        (void)snprintf(text, sizeof text, "%.*g", digits, value);
-        double back = strtod(text, NULL);
-        if (memcmp(&back, &value, sizeof value) == 0)
-            break;
-    }
+    (void)snprintf(text, sizeof text, "%.*g", digits_of(value), value);
     /* The program that we live in may have set a locale with another decimal point, of one byte or more. */
     bool point = false;
     for (const char *c = text; *c != '\0'; c++) {

@@ -115,6 +115,45 @@ static void test_buf__little_endian_and_json(void **state) {
 }
 
 /* A host program may have set any locale; JSON keeps its point. */
+/* The shortest of at least six digits, found by trying them one after the other. */
+static void shortest(double value, char text[40]) {
+    for (int digits = 6; digits <= 17; digits++) {
+        (void)snprintf(text, 40, "%.*g", digits, value);
+        double back = strtod(text, NULL);
+        if (memcmp(&back, &value, sizeof value) == 0)
+            return;
+    }
+}
+
+static void test_buf__json_double_is_the_shortest(void **state) {
+    (void)state;
+    static const double given[] = {0.0, -0.0, 1.0, 1e6, 1234567.0, 1e15, 1e22, 0.1, 0.1 + 0.2, 5e-324, 2.5e-310, 2.2250738585072014e-308,
+                                   1.7976931348623157e308, 9007199254740993.0, 123456789012345.0, 1e-7, 100000.0};
+    hone__rng rng;
+    hone__buf buf;
+    hone__rng_seed(&rng, 11);
+    hone__buf_init(&buf, 64);
+    for (unsigned i = 0; i < 20000; i++) {
+        char text[40];
+        uint64_t bits = hone__rng_next(&rng);
+        double value;
+        memcpy(&value, &bits, sizeof value);
+        if (i < sizeof given / sizeof given[0])
+            value = given[i];
+        else if (i % 4 == 1) /* few digits */
+            value = (double)hone__rng_below(&rng, 100000000) / (i % 3 == 0 ? 1000 : 1048576);
+        else if (i % 4 == 2) /* below DBL_MIN */
+            value = (double)hone__rng_below(&rng, 1000000) * 5e-324;
+        if (value - value != 0)
+            continue; /* NaN and infinities are null */
+        shortest(value, text);
+        hone__buf_clear(&buf);
+        hone__buf_json_double(&buf, value);
+        assert_string_equal(buf.data, text);
+    }
+    hone__buf_free(&buf);
+}
+
 static void test_buf__json_double_in_any_locale(void **state) {
     (void)state;
     static const char *const name[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8", "C"};
@@ -709,6 +748,7 @@ int main(void) {
         cmocka_unit_test(test_alloc__counts_and_fails_on_request),
         cmocka_unit_test(test_buf__holds_its_maximum_exactly),
         cmocka_unit_test(test_buf__little_endian_and_json),
+        cmocka_unit_test(test_buf__json_double_is_the_shortest),
         cmocka_unit_test(test_buf__json_double_in_any_locale),
         cmocka_unit_test(test_json__refuses_what_cjson_lets_pass),
         cmocka_unit_test(test_json__mistakes_are_named), cmocka_unit_test(test_json__finds_nul_in_values),
