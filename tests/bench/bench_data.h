@@ -31,7 +31,7 @@
     } while (0)
 
 typedef struct bench_place {
-    char folder[256], cache[300], sqlite[300], lmdb[300], json[300], text[300], files[300];
+    char folder[256], cache[300], sqlite[300], sqlite_rollback[300], lmdb[300], json[300], text[300], files[300];
     hone_kernel *kernel;
     hone_device *device;
 } bench_place;
@@ -49,6 +49,7 @@ static void bench_paths(bench_place *place, const char *folder) {
     (void)snprintf(place->folder, sizeof place->folder, "%s", folder);
     (void)snprintf(place->cache, sizeof place->cache, "%s/cache.hone", folder);
     (void)snprintf(place->sqlite, sizeof place->sqlite, "%s/sqlite.db", folder);
+    (void)snprintf(place->sqlite_rollback, sizeof place->sqlite_rollback, "%s/sqlite_rollback.db", folder);
     (void)snprintf(place->lmdb, sizeof place->lmdb, "%s/plain.lmdb", folder);
     (void)snprintf(place->json, sizeof place->json, "%s/all.json", folder);
     (void)snprintf(place->text, sizeof place->text, "%s/all.txt", folder);
