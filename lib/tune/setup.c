@@ -169,22 +169,18 @@ static hone_status start_failed(const hone__tuning *tuning, hone_status status, 
     return hone__fail(err, HONE_E_TIMEOUT, "tune", "the evaluator did not start within the %.3g s for the tuning", tuning->options.time_max_s);
 }
 
-hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err) {
-    const hone_tune_options *options = &tuning->options;
-    hone_status status;
-    if (known_to_system(tuning->kernel, options->evaluator)) {
-        status = system_device(&tuning->own_device, tuning->kernel, options->device, err);
-    } else {
-        status = open_bench(&tuning->bench, tuning->kernel, options->evaluator, options->worker, options->device, false, tuning, err);
-        if (status == HONE_OK)
-            status = device_of(&tuning->own_device, tuning->bench, options->device, err);
-    }
-    tuning->caller_device = tuning->own_device;
-    return start_failed(tuning, status, err);
+/* Peaks are measured once a device and noted in the cache: they take a second and do not change.  That an evaluator knows none is noted too:
+ * it need not be started for them again.  Who must start an evaluator to learn which device it is asks it for peaks at once while the cache has
+ * none of any device; that it has some, another note says. */
+static const char any_peaks[] = "peaks";
+
+static bool has_any_peaks(const hone_cache *cache) {
+    char *text = NULL;
+    bool found = cache != NULL && hone__cache_get_note(cache, any_peaks, &text, NULL) == HONE_OK;
+    hone__free(text);
+    return found;
 }
 
-/* Peaks are measured once a device and noted in the cache: they take a second and do not change.  That an evaluator knows none is noted too:
- * it need not be started for them again. */
 static void note_name(const hone_device *device, char *name, size_t bytes) {
     hone__hash id;
     memcpy(id.byte, device->id, sizeof id.byte);
@@ -214,8 +210,23 @@ static void note_peaks(hone_cache *cache, const hone_device *device) {
     (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g,\"tf32_gflops\":%.4g,\"fp16_gflops\":%.4g,\"bf16_gflops\":%.4g}",
                    device->peak_gbps, device->peak_gflops, device->peak_tf32_gflops, device->peak_fp16_gflops, device->peak_bf16_gflops);
     hone_error err;
-    if (cache != NULL && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
+    if (cache != NULL && (hone__cache_put_note(cache, name, text, &err) != HONE_OK || hone__cache_put_note(cache, any_peaks, "{}", &err) != HONE_OK))
         hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
+}
+
+hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err) {
+    const hone_tune_options *options = &tuning->options;
+    hone_status status;
+    if (known_to_system(tuning->kernel, options->evaluator)) {
+        status = system_device(&tuning->own_device, tuning->kernel, options->device, err);
+    } else {
+        tuning->asked_for_peaks = !has_any_peaks(tuning->reader);
+        status = open_bench(&tuning->bench, tuning->kernel, options->evaluator, options->worker, options->device, tuning->asked_for_peaks, tuning, err);
+        if (status == HONE_OK)
+            status = device_of(&tuning->own_device, tuning->bench, options->device, err);
+    }
+    tuning->caller_device = tuning->own_device;
+    return start_failed(tuning, status, err);
 }
 
 /* A peak is the most that was ever seen.  True when one rose. */
@@ -266,7 +277,7 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
     HONE_TRY(status);
     HONE_TRY(hone__key_identify_device(tuning->device));
     bool noted = peaks_from_note(tuning->reader, tuning->device);
-    if (tuning->bench != NULL && !noted) { /* it runs, but was not asked for peaks: that is hello's part */
+    if (tuning->bench != NULL && !noted && !tuning->asked_for_peaks) { /* that is hello's part */
         hone__bench_close(tuning->bench);
         tuning->bench = NULL;
     }
@@ -280,7 +291,7 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
     if (status == HONE_OK && memcmp(said->id, tuning->device->id, sizeof said->id) != 0)
         status = hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator measures on %.80s, but the look-up is for %.80s: use hone_device_for",
                             said->name, tuning->device->name);
-    if (status == HONE_OK && !noted) {
+    if (status == HONE_OK && (!noted || tuning->asked_for_peaks)) {
         (void)raise_peaks(tuning->device, said);
         note_peaks(tuning->cache, tuning->device);
     }

@@ -34,6 +34,7 @@ typedef struct hone__tuning {
     hone_device *device;               /* with peaks */
     hone__bound *bound;
     hone__bench *bench;
+    bool asked_for_peaks;              /* when it was started, before the device was known */
     hone__llm *llm;
     hone__strategy *strategy;
     hone__tune_reason reason;
