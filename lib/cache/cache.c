@@ -372,6 +372,23 @@ hone_status hone__cache_get_note(const hone_cache *cache, const char *name, char
     return HONE_OK;
 }
 
+typedef struct prefix_call {
+    hone__slot_key prefix;
+    bool found;
+} prefix_call;
+
+static hone_status has_notes_fn(hone__txn *txn, void *user, hone_error *err) {
+    prefix_call *call = user;
+    (void)err;
+    return hone__txn_has_prefix(txn, HONE_TABLE_STAT, call->prefix, &call->found);
+}
+
+bool hone__cache_has_notes(const hone_cache *cache, const char *name) {
+    char bytes[HONE_LIMIT_NAME_BYTES + 3];
+    prefix_call call = {.found = false};
+    return note_slot(name, bytes, &call.prefix, NULL) == HONE_OK && hone__store_read(cache, has_notes_fn, &call, NULL) == HONE_OK && call.found;
+}
+
 hone_status hone__note_check(hone__slot_key slot, MDB_val value) {
     note_record note;
     HONE_TRY(hone__record_decode(&note, &note_layout, value.mv_data, value.mv_size, slot));

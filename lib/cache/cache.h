@@ -77,6 +77,8 @@ void hone__cache_count(const hone_cache *cache, const char *counter, uint64_t ad
 /* Small named values of this machine (measured peaks): `name` at most 64 bytes, text at most 4 KiB. */
 hone_status hone__cache_put_note(hone_cache *cache, const char *name, const char *text, hone_error *err);
 hone_status hone__cache_get_note(const hone_cache *cache, const char *name, char **text, hone_error *err);
+/* Is there a note whose name begins so, and goes on?  `name` as above. */
+bool hone__cache_has_notes(const hone_cache *cache, const char *name);
 
 /* ---- what a cache keeps of a kernel (kernel_info.c) ---- */
 /* For hone__cache_put_kernel: `space` holds the spec's params, constraints, sizes, args, options, entry, launch, evaluator and hashes of

@@ -122,21 +122,11 @@ static hone_status put_one(const writing *w, hone__txn *txn, hone__pending *p, b
     return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 
-static hone_status find_failures(hone__txn *txn, bool *found) {
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_STAT, &cursor));
-    hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){"f:", 2}, &key, &value);
-    *found = status == HONE_OK && key.mv_size > 2 && memcmp(key.mv_data, "f:", 2) == 0;
-    mdb_cursor_close(cursor);
-    return status == HONE_E_NOTFOUND ? HONE_OK : status;
-}
-
 /* Repeatable: it decides anew each time.  It may begin while the batch is still being unpacked. */
 static hone_status batch_fn(hone__txn *txn, void *user, hone_error *err) {
     writing *w = user;
     bool beyond = false, asked = false;
-    hone_status status = find_failures(txn, &w->has_failures);
+    hone_status status = hone__txn_has_prefix(txn, HONE_TABLE_STAT, (hone__slot_key){"f:", 2}, &w->has_failures);
     for (uint32_t i = 0, ready = 0; status == HONE_OK; i++) {
         if (i == ready)
             ready = hone__batch_ready(w->batches, w->batch, i);

@@ -176,6 +176,8 @@ hone_status hone__txn_entry(hone__txn *txn, const hone__key *key, hone__entry *o
 hone_status hone__txn_cursor(hone__txn *txn, hone__table table, MDB_cursor **out);
 hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key from, MDB_val *key, MDB_val *value);
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+/* Does any slot of the table begin so, and go on? */
+hone_status hone__txn_has_prefix(hone__txn *txn, hone__table table, hone__slot_key prefix, bool *found);
 
 /* Which part of the map a walk has looked at. */
 typedef struct hone__seen {

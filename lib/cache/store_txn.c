@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { RETRIES = 4, READER_CHECK_EVERY = 256 /* commits, from the first on */ };
@@ -303,6 +304,16 @@ hone_status hone__cursor_seek(hone__txn *txn, MDB_cursor *cursor, hone__slot_key
 
 hone_status hone__cursor_next(hone__txn *txn, MDB_cursor *cursor, MDB_val *key, MDB_val *value) {
     return note(txn, mdb_cursor_get(cursor, key, value, MDB_NEXT));
+}
+
+hone_status hone__txn_has_prefix(hone__txn *txn, hone__table table, hone__slot_key prefix, bool *found) {
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    HONE_TRY(hone__txn_cursor(txn, table, &cursor));
+    hone_status status = hone__cursor_seek(txn, cursor, prefix, &key, &value);
+    *found = status == HONE_OK && key.mv_size > prefix.count && memcmp(key.mv_data, prefix.bytes, prefix.count) == 0;
+    mdb_cursor_close(cursor);
+    return status == HONE_E_NOTFOUND ? HONE_OK : status;
 }
 
 void hone__txn_forget(const hone__seen *seen) {

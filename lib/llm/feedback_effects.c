@@ -405,6 +405,16 @@ static void put_gaps(hone__buf *buf, const hone__digest *digest, const tuned_fea
     hone__buf_char(buf, '\n');
 }
 
+/* One more of a feature's values in a line of its own. */
+static void put_listed(hone__buf *buf, const hone__space *space, const tuned_feature *feature, uint32_t value, bool first) {
+    if (first) {
+        hone__buf_text(buf, "- ");
+        put_feature(buf, space, feature);
+    }
+    hone__buf_text(buf, first ? ": " : ", ");
+    put_value(buf, feature, value);
+}
+
 static void put_never(hone__buf *buf, const hone__digest *digest, const tuned_feature *feature) {
     uint32_t shown = 0, missing = 0;
     for (uint32_t value = 0; value < feature->count; value++) {
@@ -413,12 +423,7 @@ static void put_never(hone__buf *buf, const hone__digest *digest, const tuned_fe
         missing++;
         if (shown == NEVER_SHOWN)
             continue;
-        if (shown == 0) {
-            hone__buf_text(buf, "- ");
-            put_feature(buf, digest->space, feature);
-        }
-        hone__buf_text(buf, shown == 0 ? ": " : ", ");
-        put_value(buf, feature, value);
+        put_listed(buf, digest->space, feature, value, shown == 0);
         hone__buf_text(buf, fits_best(digest, feature, value) ? "*" : is_sampled(digest, feature, value) ? "" : "?");
         shown++;
     }
@@ -610,12 +615,7 @@ static void put_steps(hone__buf *buf, const hone__digest *digest, const tuned_fe
         set_feature(feature, &changed, value);
         if (!hone__bound_valid(digest->input->bound, &changed, NULL) || is_measured(digest, &changed))
             continue;
-        if (shown == 0) {
-            hone__buf_text(buf, "- ");
-            put_feature(buf, digest->space, feature);
-        }
-        hone__buf_text(buf, shown == 0 ? ": " : ", ");
-        put_value(buf, feature, value);
+        put_listed(buf, digest->space, feature, value, shown == 0);
         shown++;
     }
     if (shown > 0)

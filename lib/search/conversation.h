@@ -13,8 +13,8 @@ typedef struct hone__conversation {
     uint32_t exchange;          /* index of the next request */
     uint32_t batch_first, batch_end; /* results queued from the last reply */
     uint32_t held_next;         /* hybrid: next of the last reply's configs to be measured */
-    uint32_t openers;           /* hybrid: so many of the reply's configs stand for a family each, */
-    uint32_t openers_end;       /* and these are results before this one */
+    uint32_t openers;           /* hybrid: so many of the reply's configs, the first ones, stand for a family each */
+    uint32_t openers_end;       /* hybrid: results before this one were for the sake of a family, and use up no credit */
     uint32_t released;          /* hybrid: of the reply's configs */
     bool surrogate_next;        /* hybrid: whose turn it is, when they take turns */
     uint32_t dry;               /* hybrid: the model's results since the last new best */

@@ -171,22 +171,15 @@ static hone_status start_failed(const hone__tuning *tuning, hone_status status, 
 
 /* Peaks are measured once a device and noted in the cache: they take a second and do not change.  That an evaluator knows none is noted too:
  * it need not be started for them again.  Who must start an evaluator to learn which device it is asks it for peaks at once while the cache has
- * none of any device; that it has some, another note says. */
-static const char any_peaks[] = "peaks";
-
-static bool has_any_peaks(const hone_cache *cache) {
-    char *text = NULL;
-    bool found = cache != NULL && hone__cache_get_note(cache, any_peaks, &text, NULL) == HONE_OK;
-    hone__free(text);
-    return found;
-}
+ * none of any device. */
+static const char peaks_of[] = "peaks:";
 
 static void note_name(const hone_device *device, char *name, size_t bytes) {
     hone__hash id;
     memcpy(id.byte, device->id, sizeof id.byte);
     char hex[33];
     hone__hash_hex(&id, hex);
-    (void)snprintf(name, bytes, "peaks:%s", hex);
+    (void)snprintf(name, bytes, "%s%s", peaks_of, hex);
 }
 
 static bool peaks_from_note(const hone_cache *cache, hone_device *device) {
@@ -210,7 +203,7 @@ static void note_peaks(hone_cache *cache, const hone_device *device) {
     (void)snprintf(text, sizeof text, "{\"gbps\":%.4g,\"gflops\":%.4g,\"tf32_gflops\":%.4g,\"fp16_gflops\":%.4g,\"bf16_gflops\":%.4g}",
                    device->peak_gbps, device->peak_gflops, device->peak_tf32_gflops, device->peak_fp16_gflops, device->peak_bf16_gflops);
     hone_error err;
-    if (cache != NULL && (hone__cache_put_note(cache, name, text, &err) != HONE_OK || hone__cache_put_note(cache, any_peaks, "{}", &err) != HONE_OK))
+    if (cache != NULL && hone__cache_put_note(cache, name, text, &err) != HONE_OK)
         hone__log(HONE_LOG_WARN, "tune", "the device's peaks are not remembered: %s", err.message);
 }
 
@@ -220,7 +213,7 @@ hone_status hone__tuning_own_device(hone__tuning *tuning, hone_error *err) {
     if (known_to_system(tuning->kernel, options->evaluator)) {
         status = system_device(&tuning->own_device, tuning->kernel, options->device, err);
     } else {
-        tuning->asked_for_peaks = !has_any_peaks(tuning->reader);
+        tuning->asked_for_peaks = tuning->reader == NULL || !hone__cache_has_notes(tuning->reader, peaks_of);
         status = open_bench(&tuning->bench, tuning->kernel, options->evaluator, options->worker, options->device, tuning->asked_for_peaks, tuning, err);
         if (status == HONE_OK)
             status = device_of(&tuning->own_device, tuning->bench, options->device, err);
@@ -291,7 +284,7 @@ hone_status hone__tuning_device(hone__tuning *tuning, hone_error *err) {
     if (status == HONE_OK && memcmp(said->id, tuning->device->id, sizeof said->id) != 0)
         status = hone__fail(err, HONE_E_EVALUATOR, "tune", "the evaluator measures on %.80s, but the look-up is for %.80s: use hone_device_for",
                             said->name, tuning->device->name);
-    if (status == HONE_OK && (!noted || tuning->asked_for_peaks)) {
+    if (status == HONE_OK && !noted) {
         (void)raise_peaks(tuning->device, said);
         note_peaks(tuning->cache, tuning->device);
     }

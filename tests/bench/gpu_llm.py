@@ -39,7 +39,7 @@ def tune(path, args):
     os.makedirs(box, exist_ok=True)
     start = time.monotonic()
     seen, lines, stop = {}, [], threading.Event()
-    feeder = threading.Thread(target=feed, args=(box, args.answers, name, seen, lambda: time.monotonic() - start, stop))
+    feeder = threading.Thread(target=feed, args=(box, args.answers, name, seen, lambda: time.monotonic() - start, stop), daemon=True)
     feeder.start()
     process = subprocess.Popen([TOOL, "tune", path, "--cache", args.cache, "--json", "--search", "llm", "--llm-mailbox", box, "--llm-timeout", str(WAIT_S), "--whole-budget",
                                 "--device", args.device, "--transcript", os.path.join(args.transcripts, name + ".jsonl")],
