@@ -297,5 +297,23 @@ class ProtocolTest(unittest.TestCase):
         self.assertEqual(self.process.wait(PATIENCE), 0)
 
 
+@unittest.skipIf(os.environ.get("HONE_SANITIZE"), "the fake driver has a sanitizer that Python has not")
+class FactsTest(unittest.TestCase):
+    def facts(self, fake, text):
+        with tempfile.TemporaryDirectory() as folder:
+            os.symlink(os.path.join(os.environ["HONE_BUILD_DIR"], "tests", "fake", "fake_cuda.so"), os.path.join(folder, "libcuda.so.1"))
+            done = subprocess.run([sys.executable, "-B", "-c", f"from cuda_facts import *\n{text}"], cwd=EXAMPLE, capture_output=True, text=True,
+                                  env={**os.environ, "LD_LIBRARY_PATH": folder, "HONE_FAKE_CUDA": fake})
+        return done.stdout.strip() or done.stderr
+
+    def test_of_a_driver(self):
+        said = self.facts("memory=65536 devices=2", "g = Gpu(1); print(g.name, g.arch, g.multiprocessors, g.memory_bytes >> 30, g.shared_bytes); print(g.peaks())")
+        self.assertRegex(said, r"^NVIDIA Fake H100 90 132 64 232448\n\{'gbps': 1000\.\d+")
+
+    def test_what_is_wrong(self):
+        self.assertIn("NoDevice: there are 1 CUDA devices, and cuda:1 is none of them", self.facts("", "Gpu(1)"))
+        self.assertIn("NoDevice: cuInit: as the fake was told (803)", self.facts("init=803", "Gpu(0)"))
+
+
 if __name__ == "__main__":
     unittest.main()

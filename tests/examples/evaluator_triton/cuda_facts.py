@@ -51,6 +51,9 @@ class Gpu:
         context = ctypes.c_void_p()
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.device)
         self.call("cuCtxSetCurrent", context)
+        self.events = [ctypes.c_void_p() for _ in range(13)]
+        for event in self.events:
+            self.call("cuEventCreate", ctypes.byref(event), 0)
         there = [self.memory() for _ in range(3)]
         try:
             found = {"gbps": 2 * COPY_BYTES / self.best_ns(lambda: self.call("cuMemcpyDtoDAsync_v2", there[0], there[1], ctypes.c_size_t(COPY_BYTES), None))}
@@ -63,28 +66,21 @@ class Gpu:
     def memory(self):
         at = ctypes.c_uint64()
         self.call("cuMemAlloc_v2", ctypes.byref(at), ctypes.c_size_t(COPY_BYTES))
-        # Halves and bfloats that are not zero: 0x2e66 is 0.1 and 5e-11; zeros draw less power than products do.
-        self.call("cuMemsetD16_v2", at, 0x2E66, ctypes.c_size_t(COPY_BYTES // 2))
+        # As halves 0.097, as bfloats 4e-11: zeros would draw less power than products do.
+        self.call("cuMemsetD8Async", at, ctypes.c_ubyte(0x2E), ctypes.c_size_t(COPY_BYTES), None)
         return at
 
-    def best_ns(self, run, times=12):
-        events = [ctypes.c_void_p() for _ in range(times + 1)]
-        for event in events:
-            self.call("cuEventCreate", ctypes.byref(event), 0)
-        for _ in range(2):
+    def best_ns(self, run):
+        run()
+        self.call("cuEventRecord", self.events[0], None)
+        for event in self.events[1:]:
             run()
-        for event in events[:-1]:
             self.call("cuEventRecord", event, None)
-            run()
-        self.call("cuEventRecord", events[-1], None)
-        self.call("cuEventSynchronize", events[-1])
-        spans = []
-        for begin, end in zip(events, events[1:]):
-            span = ctypes.c_float()
+        self.call("cuCtxSynchronize")
+        spans, span = [], ctypes.c_float()
+        for begin, end in zip(self.events, self.events[1:]):
             self.call("cuEventElapsedTime", ctypes.byref(span), begin, end)
             spans.append(span.value * 1e6)
-        for event in events:
-            self.call("cuEventDestroy_v2", event)
         return min(spans)
 
     def products(self, there):
