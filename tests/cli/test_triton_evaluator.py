@@ -157,6 +157,7 @@ STAND_INS = {
                     return Compiled(1024)
                 return launch
         def set_allocator(_): pass
+        sys.modules["triton.runtime.cache"] = sys.modules["triton.compiler.compiler"] = types.SimpleNamespace()
         runtime = types.SimpleNamespace(driver=types.SimpleNamespace(set_active=lambda target: None))
         """,
     "triton_kernels.py": """

@@ -7,6 +7,8 @@ folder, where this process finds it.  Three threads: the main one reads requests
 outputs and takes times by CUDA events, the second-level cache flushed before each run; the third answers compiles.  After an error that leaves the GPU
 unusable the evaluator ends; Hone starts it again.
 """
+import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -42,6 +44,17 @@ def first_line(error):
     return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
+def import_triton():
+    """All that Triton does once in a process: its import, and a hash over itself, which takes as long again."""
+    import triton
+    import triton_kernels  # noqa: F401
+    for place in ("triton.runtime.cache", "triton.compiler.compiler"):  # where it is since 3.5, where it was
+        key = getattr(importlib.import_module(place), "triton_key", None)
+        if key:
+            key()
+    return triton
+
+
 # ---- in the compile server, which never sees a GPU ----
 
 class Tensor:
@@ -71,9 +84,21 @@ def begin_compiling():
     # Triton looks at torch.Tensor; the real one would be imported by every child anew.
     sys.modules["torch"] = types.ModuleType("torch")
     sys.modules["torch"].Tensor = Tensor
-    import triton
-    import triton_kernels  # noqa: F401  all children have it
-    triton.runtime.driver.set_active(Target())
+    if os.fork() == 0:
+        build_launcher()
+        os._exit(0)
+    import_triton().runtime.driver.set_active(Target())
+
+
+def build_launcher(compiled=None):
+    """Triton has a C compiler make its access to the driver, and in some versions a launcher for each signature.  Done here, in the common cache
+    folder, it need not be done between the first compile and its measurement; that is all it is for, so errors do not matter."""
+    with contextlib.suppress(Exception):
+        from triton.backends.nvidia import driver
+        if compiled is None:
+            driver.CudaUtils()
+        else:
+            driver.CudaLauncher(compiled.src, compiled.metadata)
 
 
 def compile_config(job):
@@ -84,6 +109,7 @@ def compile_config(job):
         kernel = KERNELS[job["kernel"]]
         function, grid, args, words = kernel.launch(job["sizes"], job["config"], kernel.tensors(job["sizes"], lambda shape, kind: Tensor()))
         compiled = function.warmup(*args, grid=grid, **words)
+        build_launcher(compiled)
         return {"shared_bytes": compiled.metadata.shared}
     except Exception as error:
         return {"why": "resources" if type(error).__name__ == "OutOfResources" else "compile_error", "text": first_line(error)}
@@ -221,6 +247,7 @@ class Evaluator:
 
     def start_gpu_thread(self):
         if self.gpu_thread is None:
+            threading.Thread(target=import_triton, daemon=True).start()  # mostly reads and hashes, beside the import of PyTorch
             self.gpu_thread = threading.Thread(target=self.use_gpu, daemon=True)
             self.gpu_thread.start()
 
