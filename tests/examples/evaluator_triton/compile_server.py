@@ -1,7 +1,7 @@
 """compile_server.py: compiles configs ahead of the GPU, each in a process of its own.
 
-A server is forked from the evaluator once, when the compiler has been imported and before CUDA is touched.  It forks a child for each config, which has
-all imports at no cost; a child that crashes, hangs or is no longer wanted costs that config alone.  Nothing here knows what is compiled.
+A server is forked from the evaluator once, before CUDA is touched; told to begin, it imports the compiler and warms it up.  It forks a child for each
+config, which has all of that at no cost; a child that crashes, hangs or is no longer wanted costs that config alone.  Nothing here knows what is compiled.
 """
 import json
 import os
@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 
 
 def end(pid):
@@ -40,6 +41,8 @@ class Child:
                 selector.close()
                 with os.fdopen(write, "wb") as file:
                     file.write(json.dumps(compile(job["what"])).encode())
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         os.close(write)
@@ -63,7 +66,6 @@ class Child:
 
 def serve(link, begin, compile):
     """The server's life: jobs and cancellations come in as lines, results go out as lines, until the evaluator is gone."""
-    begin()
     selector = selectors.DefaultSelector()
     selector.register(link, selectors.EVENT_READ)
     children, rest = {}, b""
@@ -90,14 +92,16 @@ def serve(link, begin, compile):
             *lines, rest = (rest + more).split(b"\n")
             for line in lines:
                 job = json.loads(line)
-                if "cancel" not in job:
+                if "begin" in job:
+                    begin(job["begin"])
+                elif "cancel" not in job:
                     children[job["number"]] = Child(job, compile, selector, link)
                 elif job["cancel"] in children:
                     children[job["cancel"]].stop("cancelled")
 
 
 class CompileServer:
-    """The evaluator's side.  `begin` is called once in the server, `compile(what)` in each child; its result must be JSON."""
+    """The evaluator's side.  `begin(what)` is called in the server, `compile(what)` in each child; its result must be JSON, as is every `what`."""
 
     def __init__(self, begin, compile):
         self.waiting, self.lock, self.closed = {}, threading.Lock(), False
@@ -110,6 +114,8 @@ class CompileServer:
                 serve(theirs, begin, compile)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the evaluator was killed
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         theirs.close()
@@ -118,22 +124,26 @@ class CompileServer:
         """Starts the thread that calls back; `gone()` when the server has died.  Call it after all forks."""
         threading.Thread(target=self.read, args=(gone,), daemon=True).start()
 
+    def begin(self, what):
+        self.send({"begin": what})
+
     def submit(self, number, what, limit_s, done):
         """done(result, seconds) or done({"why": "timeout" | "crash" | "cancelled", "text": ...}, seconds), in another thread.  Numbers are never used twice."""
-        with self.lock:
-            self.waiting[number] = done
-            self.link.sendall(json.dumps({"number": number, "what": what, "limit_s": limit_s}).encode() + b"\n")
+        self.waiting[number] = done
+        self.send({"number": number, "what": what, "limit_s": limit_s})
 
     def cancel(self, number):
+        self.send({"cancel": number})
+
+    def send(self, message):
         with self.lock:
-            self.link.sendall(json.dumps({"cancel": number}).encode() + b"\n")
+            self.link.sendall(json.dumps(message).encode() + b"\n")
 
     def read(self, gone):
         with self.link.makefile("r") as lines:
             for line in lines:
                 reply = json.loads(line)
-                with self.lock:
-                    done = self.waiting.pop(reply["number"])
+                done = self.waiting.pop(reply["number"])
                 done(reply.get("found", reply), reply["seconds"])
         if not self.closed:
             gone()
