@@ -3,6 +3,7 @@
 A server is forked from the evaluator once, before CUDA is touched; told to begin, it imports the compiler and warms it up.  It forks a child for each
 config, which has all of that at no cost; a child that crashes, hangs or is no longer wanted costs that config alone.  Nothing here knows what is compiled.
 """
+import contextlib
 import json
 import os
 import selectors
@@ -140,7 +141,7 @@ class CompileServer:
             self.link.sendall(json.dumps(message).encode() + b"\n")
 
     def read(self, gone):
-        with self.link.makefile("r") as lines:
+        with contextlib.suppress(OSError), self.link.makefile("r") as lines:
             for line in lines:
                 reply = json.loads(line)
                 done = self.waiting.pop(reply["number"])
@@ -151,5 +152,6 @@ class CompileServer:
     def close(self):
         """Kills what is being compiled and ends the server; afterwards nobody writes any more."""
         self.closed = True
-        self.link.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it has died already
+            self.link.shutdown(socket.SHUT_RDWR)
         os.waitpid(self.pid, 0)
