@@ -1,7 +1,7 @@
 """compile_server.py: compiles configs ahead of the GPU, each in a process of its own.
 
-A server is forked from the evaluator once, before CUDA is touched; told to begin, it imports the compiler and warms it up.  It forks a child for each
-config, which has all of that at no cost; a child that crashes, hangs or is no longer wanted costs that config alone.  Nothing here knows what is compiled.
+A server is forked from the evaluator once, before CUDA is touched, and imports the compiler.  It forks a child for each config, which has the imports at
+no cost; a child that crashes, hangs or is no longer wanted costs that config alone.  Nothing here knows what is compiled.
 """
 import contextlib
 import json
@@ -67,6 +67,7 @@ class Child:
 
 def serve(link, begin, compile):
     """The server's life: jobs and cancellations come in as lines, results go out as lines, until the evaluator is gone."""
+    begin()
     selector = selectors.DefaultSelector()
     selector.register(link, selectors.EVENT_READ)
     children, rest = {}, b""
@@ -93,16 +94,14 @@ def serve(link, begin, compile):
             *lines, rest = (rest + more).split(b"\n")
             for line in lines:
                 job = json.loads(line)
-                if "begin" in job:
-                    begin(job["begin"])
-                elif "cancel" not in job:
+                if "cancel" not in job:
                     children[job["number"]] = Child(job, compile, selector, link)
                 elif job["cancel"] in children:
                     children[job["cancel"]].stop("cancelled")
 
 
 class CompileServer:
-    """The evaluator's side.  `begin(what)` is called in the server, `compile(what)` in each child; its result must be JSON, as is every `what`."""
+    """The evaluator's side.  `begin` is called once in the server, `compile(what)` in each child; its result must be JSON."""
 
     def __init__(self, begin, compile):
         self.waiting, self.lock, self.closed = {}, threading.Lock(), False
@@ -125,26 +124,22 @@ class CompileServer:
         """Starts the thread that calls back; `gone()` when the server has died.  Call it after all forks."""
         threading.Thread(target=self.read, args=(gone,), daemon=True).start()
 
-    def begin(self, what):
-        self.send({"begin": what})
-
     def submit(self, number, what, limit_s, done):
         """done(result, seconds) or done({"why": "timeout" | "crash" | "cancelled", "text": ...}, seconds), in another thread.  Numbers are never used twice."""
-        self.waiting[number] = done
-        self.send({"number": number, "what": what, "limit_s": limit_s})
+        with self.lock:
+            self.waiting[number] = done
+            self.link.sendall(json.dumps({"number": number, "what": what, "limit_s": limit_s}).encode() + b"\n")
 
     def cancel(self, number):
-        self.send({"cancel": number})
-
-    def send(self, message):
         with self.lock:
-            self.link.sendall(json.dumps(message).encode() + b"\n")
+            self.link.sendall(json.dumps({"cancel": number}).encode() + b"\n")
 
     def read(self, gone):
         with contextlib.suppress(OSError), self.link.makefile("r") as lines:
             for line in lines:
                 reply = json.loads(line)
-                done = self.waiting.pop(reply["number"])
+                with self.lock:
+                    done = self.waiting.pop(reply["number"])
                 done(reply.get("found", reply), reply["seconds"])
         if not self.closed:
             gone()

@@ -67,13 +67,11 @@ class Tensor:
 
 class Target:
     """What Triton asks of its driver when it compiles: for which GPU, not which one is there."""
-
-    def __init__(self, arch):
-        self.arch = arch
+    arch = 0
 
     def get_current_target(self):
         from triton.backends.compiler import GPUTarget
-        return GPUTarget("cuda", self.arch, 32)
+        return GPUTarget("cuda", Target.arch, 32)
 
     def get_current_device(self):
         return 0
@@ -82,21 +80,14 @@ class Target:
         return 0
 
 
-def begin_compiling(arch):
-    """The compiler's imports, and a first compile, which takes longer than others."""
+def begin_compiling():
     # Triton looks at torch.Tensor; the real one would be imported by every child anew.
     sys.modules["torch"] = types.ModuleType("torch")
     sys.modules["torch"].Tensor = Tensor
     if os.fork() == 0:
         build_launcher()
         os._exit(0)
-    import_triton().runtime.driver.set_active(Target(arch))
-    from triton_kernels import nothing_kernel
-    try:
-        nothing_kernel.warmup(Tensor(), grid=(1,))
-    except Exception:
-        traceback.print_exc()  # each config will say it again
-    build_launcher()  # by now the child has
+    import_triton().runtime.driver.set_active(Target())
 
 
 def build_launcher(compiled=None):
@@ -113,6 +104,7 @@ def build_launcher(compiled=None):
 def compile_config(job):
     """Leaves the machine code in the cache folder, and what launches it."""
     from triton_kernels import KERNELS
+    Target.arch = job["arch"]
     try:
         kernel = KERNELS[job["kernel"]]
         function, grid, args, words = kernel.launch(job["sizes"], job["config"], kernel.tensors(job["sizes"], lambda shape, kind: Tensor()))
@@ -240,7 +232,7 @@ class Evaluator:
             text = f"not compiled within {seconds:.1f} s" if found["why"] == "timeout" else found.get("text", found["why"])
             self.answer(request, {"ok": False, "error": Refused("compile", code, text).error})
 
-        job = {"kernel": self.problem["kernel"]["name"], "sizes": self.problem["sizes"], "config": config}
+        job = {"kernel": self.problem["kernel"]["name"], "sizes": self.problem["sizes"], "config": config, "arch": self.gpu.arch}
         self.compiler.submit(request["id"], job, float(self.problem.get("limits", {}).get("compile_s", 30)), done)
 
     def cancel(self, request):
@@ -255,7 +247,6 @@ class Evaluator:
 
     def start_gpu_thread(self):
         if self.gpu_thread is None:
-            self.compiler.begin(self.gpu.arch)
             threading.Thread(target=import_triton, daemon=True).start()  # mostly reads and hashes, beside the import of PyTorch
             self.gpu_thread = threading.Thread(target=self.use_gpu, daemon=True)
             self.gpu_thread.start()

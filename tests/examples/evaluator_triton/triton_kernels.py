@@ -12,12 +12,6 @@ def blocks(a, b):
     return -(-a // b)
 
 
-@triton.jit
-def nothing_kernel(x):
-    """What is compiled first, to warm the compiler up."""
-    tl.store(x, 0.0)
-
-
 # ---- matrix product ----
 
 @triton.jit
