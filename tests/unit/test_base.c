@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -114,7 +115,6 @@ static void test_buf__little_endian_and_json(void **state) {
     hone__buf_free(&buf);
 }
 
-/* A host program may have set any locale; JSON keeps its point. */
 /* The shortest of at least six digits, found by trying them one after the other. */
 static void shortest(double value, char text[40]) {
     for (int digits = 6; digits <= 17; digits++) {
@@ -133,17 +133,24 @@ static void test_buf__json_double_is_the_shortest(void **state) {
     hone__buf buf;
     hone__rng_seed(&rng, 11);
     hone__buf_init(&buf, 64);
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 40000; i++) {
         char text[40];
         uint64_t bits = hone__rng_next(&rng);
         double value;
         memcpy(&value, &bits, sizeof value);
         if (i < sizeof given / sizeof given[0])
             value = given[i];
-        else if (i % 4 == 1) /* few digits */
+        else if (i % 8 == 1) /* few digits */
             value = (double)hone__rng_below(&rng, 100000000) / (i % 3 == 0 ? 1000 : 1048576);
-        else if (i % 4 == 2) /* below DBL_MIN */
+        else if (i % 8 == 2) /* below DBL_MIN */
             value = (double)hone__rng_below(&rng, 1000000) * 5e-324;
+        else if (i % 8 == 3) /* halfway between two decimals of 17 digits, and between fewer */
+            value = (double)(bits >> 46 | 1) / (i % 3 == 0 ? 262144 : 16384);
+        else if (i % 8 == 4) /* a power of two or ten, and the doubles around it */
+            value = (1 + 2.220446049250313e-16 * ((double)(bits % 5) - 2)) *
+                    (i % 3 == 0 ? pow(10, (double)(bits / 5 % 30) - 12) : ldexp(1, (int)(bits / 5 % 100) - 40));
+        else if (i % 8 > 4) /* as times, rates and fractions are */
+            value = ldexp((double)(bits >> 11) * (bits % 2 == 0 ? 1 : -1), -(int)(bits / 2 % 100));
         if (value - value != 0)
             continue; /* NaN and infinities are null */
         shortest(value, text);
@@ -154,6 +161,7 @@ static void test_buf__json_double_is_the_shortest(void **state) {
     hone__buf_free(&buf);
 }
 
+/* A host program may have set any locale; JSON keeps its point. */
 static void test_buf__json_double_in_any_locale(void **state) {
     (void)state;
     static const char *const name[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8", "C"};
