@@ -159,7 +159,7 @@ static hone_status print_session(hone__buf *buf, const hone_cache *cache, const 
                          (long long)session.started_unix_s);
         hone__buf_json_double(buf, session.seconds);
         hone__buf_text(buf, ",\"options\":");
-        hone__record_print_json(buf, session.options);
+        hone__json_print_text(buf, session.options);
         hone__buf_text(buf, "},\"trials\":[");
         for (uint32_t i = 0; i < count; i++) {
             if (i > 0)
@@ -192,7 +192,7 @@ static hone_status print_kernel(hone__buf *buf, const hone_cache *cache, const h
     print_member(buf, "language", info.language);
     hone__buf_char(buf, ',');
     hone__buf_text(buf, "\"space\":");
-    hone__record_print_json(buf, info.space);
+    hone__json_print_text(buf, info.space);
     hone__buf_char(buf, ',');
     print_member(buf, "source", info.source);
     hone__buf_char(buf, '}');

@@ -98,18 +98,11 @@ static bool is_shallow(const char *text) {
 
 /* Objects and arrays that are written as we would write them; everything else, damage too, is a string and comes back as it was. */
 static void put_json(hone__buf *buf, const char *text) {
-    cJSON *json = NULL;
-    char *again = NULL;
-    if ((text[0] == '{' || text[0] == '[') && is_shallow(text)) {
-        if (hone__json_parse(&json, text, strlen(text), "record", NULL) == HONE_OK)
-            again = hone__json_text(json);
-        cJSON_Delete(json);
-    }
-    if (again != NULL && strcmp(again, text) == 0)
+    bool as_it_is = (text[0] == '{' || text[0] == '[') && is_shallow(text) && hone__json_is_printed(text);
+    if (as_it_is)
         hone__buf_text(buf, text);
     else
         hone__buf_json_string(buf, text);
-    hone__free(again);
 }
 
 static void put_members(hone__buf *buf, const member *table, size_t count, const char *base);

@@ -114,7 +114,7 @@ static hone_status print_shown(hone__buf *buf, const hone__stream *stream, const
         hone__buf_char(buf, ',');
         print_text(buf, "language", info.language);
         hone__buf_text(buf, ",\"space\":");
-        hone__record_print_json(buf, info.space);
+        hone__json_print_text(buf, info.space);
         hone__buf_char(buf, ',');
         print_text(buf, "source", info.source);
         hone__buf_char(buf, '}');

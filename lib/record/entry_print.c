@@ -1,5 +1,4 @@
 /* entry_print.c: entries and trials as JSON (spec/json.md, "entry" and "trial"). */
-#include "alloc.h"
 #include "json.h"
 #include "layout.h"
 #include "record.h"
@@ -7,23 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-/* Text that was written as JSON.  It came from a file: what is not JSON is shown as a string, never pasted. */
-void hone__record_print_json(hone__buf *buf, const char *text) {
-    if (text == NULL || text[0] == '\0') {
-        hone__buf_text(buf, "null");
-        return;
-    }
-    cJSON *json = NULL;
-    if (hone__json_parse(&json, text, strlen(text), "record", NULL) == HONE_OK)
-        hone__json_print(buf, json);
-    else
-        hone__buf_json_string(buf, text);
-    cJSON_Delete(json);
-}
-
 static void print_json_member(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, "\"%s\":", name);
-    hone__record_print_json(buf, text);
+    hone__json_print_text(buf, text);
 }
 
 static void print_id(hone__buf *buf, const char *name, const uint8_t id[16]) {

@@ -324,6 +324,36 @@ static void test_json__prints_what_it_read(void **state) {
     cJSON_Delete(item);
 }
 
+/* The scan agrees with the tree on whatever its pieces make. */
+static void test_json__text_is_known_when_printed(void **state) {
+    (void)state;
+    static const char *const piece[] = {"{",   "}",  "[",   "]",    "\"a\":", "\"b\":",  "\"x\\n\"",  "64", ",",     "1e-07",           "0.1", "-0", "1.0", "0", "-7",
+                                        "01",  "true", "null", "\"\"", "false",  "\"\\u0001\"", "\"\\/\"", " ",  "\"\x01\"", "9007199254740993", "{}",  "[]", "\xc3\xa9", "\"\\", "\"\\u007F\""};
+    static const char *const whole[] = {"{\"a\":1,\"b\":[1,2,{}],\"c\":\"\\u0001\"}", "{\"a\":1,\"a\":1}", "999999999999999", "9007199254740992", "9007199254740993", "[]", "[[]]", "-1", "\"a\"", "[1,]"};
+    hone__rng rng;
+    unsigned yes = 0;
+    hone__rng_seed(&rng, 12);
+    for (unsigned i = 0; i < 60000; i++) {
+        char text[120] = "";
+        size_t length = 0, count = (size_t)hone__rng_below(&rng, 9);
+        for (size_t n = 0; n < count; n++)
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s", piece[hone__rng_below(&rng, sizeof piece / sizeof piece[0])]);
+        if (i < sizeof whole / sizeof whole[0])
+            length = (size_t)snprintf(text, sizeof text, "%s", whole[i]);
+        cJSON *item = NULL;
+        char *printed = NULL;
+        if (hone__json_parse(&item, text, length, "n", NULL) == HONE_OK)
+            printed = hone__json_text(item);
+        bool same = printed != NULL && strcmp(printed, text) == 0;
+        if (hone__json_is_printed(text) != same)
+            fail_msg("%s: %d", text, same);
+        yes += same;
+        hone__free(printed);
+        cJSON_Delete(item);
+    }
+    assert_true(yes > 500);
+}
+
 static void test_json__no_memory_leaks_nothing(void **state) {
     (void)state;
     const char *text = "{\"b\":[1,2,{\"x\":\"y\"}],\"a\":{\"c\":1,\"d\":2}}";
@@ -764,6 +794,7 @@ int main(void) {
         cmocka_unit_test(test_json__many_members_in_bounded_time),
         cmocka_unit_test(test_json__whole_numbers_exactly),
         cmocka_unit_test(test_json__prints_what_it_read),
+        cmocka_unit_test(test_json__text_is_known_when_printed),
         cmocka_unit_test(test_json__no_memory_leaks_nothing),
         cmocka_unit_test(test_status__messages_are_clean_lines),
         cmocka_unit_test(test_log__redacts),
