@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-void hone__answer_clear(hone_answer *answer) {
+/* Free what the answer owns, but not the answer. */
+static void clear(hone_answer *answer) {
     if (answer->has_source)
         hone__entry_clear(&answer->source);
     answer->has_source = false;
@@ -21,7 +22,7 @@ void hone__answer_clear(hone_answer *answer) {
 void hone_answer_free(hone_answer *answer) {
     if (answer == NULL)
         return;
-    hone__answer_clear(answer);
+    clear(answer);
     hone__free(answer);
 }
 
@@ -31,16 +32,6 @@ void hone__entry_promote(hone__entry *entry, uint32_t rank) {
     hone__ranked best = entry->best;
     entry->best = entry->alternative[rank - 1];
     entry->alternative[rank - 1] = best;
-}
-
-bool hone__answer_take_entry(hone_answer *answer, hone__entry *out) {
-    if (!answer->has_source)
-        return false;
-    *out = answer->source;
-    answer->source = (hone__entry){.kernel_name = NULL};
-    answer->has_source = false;
-    hone__entry_promote(out, answer->rank);
-    return true;
 }
 
 hone_match hone_answer_match(const hone_answer *answer) {

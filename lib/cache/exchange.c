@@ -70,7 +70,7 @@ void hone__source_shut(hone__opened *opened) {
 
 /* ---- events and report ---- */
 
-void hone__tally_reason(hone__tally *tally, const char *reason) {
+static void tally_reason(hone__tally *tally, const char *reason) {
     for (int i = 0; i < HONE_REASONS_MAX; i++) {
         if (tally->reason[i] == NULL)
             tally->reason[i] = reason;
@@ -84,7 +84,7 @@ void hone__tally_reason(hone__tally *tally, const char *reason) {
 int hone__exchange_event(const hone_exchange_options *options, hone__tally *tally, const hone__merge_event *event) {
     static const char *const actions[] = {"imported", "same", "kept", "rejected", "filtered", "removed"};
     if (event->reason != NULL && event->fate != HONE_MERGE_SAME)
-        hone__tally_reason(tally, event->reason);
+        tally_reason(tally, event->reason);
     bool plain = event->fate == HONE_MERGE_IMPORTED || event->fate == HONE_MERGE_SAME || event->fate == HONE_MERGE_FILTERED;
     if (options->event == NULL || plain)
         return 0;

@@ -27,7 +27,6 @@ typedef struct hone__tally {
     const char *reason[HONE_REASONS_MAX];     /* static texts */
     uint64_t reason_count[HONE_REASONS_MAX];
 } hone__tally;
-void hone__tally_reason(hone__tally *tally, const char *reason);
 /* Sends an event for what is not simply taken over; non-zero cancels. */
 int hone__exchange_event(const hone_exchange_options *options, hone__tally *tally, const hone__merge_event *event);
 /* `out` NULL: import.  `info` NULL: nothing was written as a pack. */
