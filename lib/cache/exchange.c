@@ -3,6 +3,7 @@
 #include "alloc.h"
 #include "json.h"
 #include "limit.h"
+#include "options.h"
 #include "status.h"
 
 #include <errno.h>
@@ -13,17 +14,7 @@
 
 hone_status hone__exchange_options(hone_exchange_options *out, const hone_exchange_options *options, hone_error *err) {
     *out = (hone_exchange_options)HONE_EXCHANGE_OPTIONS_INIT;
-    if (options == NULL)
-        return HONE_OK;
-    if (options->struct_size < sizeof options->struct_size)
-        return hone__fail(err, HONE_E_ARG, "exchange", "hone_exchange_options.struct_size is not set; use HONE_EXCHANGE_OPTIONS_INIT");
-    const unsigned char *bytes = (const unsigned char *)options;
-    for (size_t i = sizeof *out; i < options->struct_size; i++) {
-        if (bytes[i] != 0)
-            return hone__fail(err, HONE_E_UNSUPPORTED, "exchange", "hone_exchange_options has members that this version (%s) does not know",
-                              HONE_VERSION_STRING);
-    }
-    memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_exchange_options", err));
     if (out->policy > HONE_MERGE_THEIRS)
         return hone__fail(err, HONE_E_ARG, "exchange", "%u is no policy of merge", out->policy);
     HONE_TRY(hone__filter_check(out->filter, err));
