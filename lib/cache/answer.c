@@ -68,15 +68,9 @@ static void string(hone__buf *buf, const char *name, const char *value) {
         hone__buf_json_string(buf, value);
 }
 
-/* JSON text out of a record: what is not JSON is shown as a string, never pasted. */
 static void json(hone__buf *buf, const char *name, const char *text) {
-    cJSON *item = NULL;
     hone__buf_printf(buf, ",\"%s\":", name);
-    if (hone__json_parse(&item, text, strlen(text), "record", NULL) == HONE_OK)
-        hone__json_print(buf, item);
-    else
-        hone__buf_json_string(buf, text);
-    cJSON_Delete(item);
+    hone__json_print_text(buf, text);
 }
 
 static void sizes(hone__buf *buf, const hone__query *query) {
@@ -87,10 +81,6 @@ static void sizes(hone__buf *buf, const hone__query *query) {
         hone__buf_printf(buf, ":%lld", (long long)query->problem.size[i]);
     }
     hone__buf_char(buf, '}');
-}
-
-static const char *accuracy_name(hone__accuracy accuracy) {
-    return accuracy == HONE_ACCURACY_PASSED ? "passed" : accuracy == HONE_ACCURACY_FAILED ? "failed" : "unchecked";
 }
 
 /* Times are of this problem on this device when the match is exact; else they stand in "from". */
@@ -128,7 +118,7 @@ static void provenance(hone__buf *buf, const hone_answer *answer) {
     string(buf, "strategy", source->strategy);
     string(buf, "model", source->model);
     hone__buf_printf(buf, ",\"trials\":%u", source->trials);
-    string(buf, "accuracy", accuracy_name(source->accuracy));
+    string(buf, "accuracy", hone__accuracy_name(source->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s", source->tie ? "true" : "false");
     if (answer->match == HONE_MATCH_EXACT && source->roofline > 0)
         number(buf, "roofline", source->roofline);

@@ -59,6 +59,56 @@ void hone__source_shut(hone__opened *opened) {
     *opened = (hone__opened){NULL, NULL, NULL};
 }
 
+/* ---- one entry ---- */
+
+/* Lower case, as hone__hash_hex prints. */
+static hone_status read_digits(char out[33], const char *digits, hone_error *err) {
+    size_t length = digits == NULL ? 0 : strlen(digits);
+    if (length < 4 || length > 32 || strspn(digits, "0123456789abcdefABCDEF") != length)
+        return hone__fail(err, HONE_E_ARG, "exchange", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
+    for (size_t i = 0; i <= length; i++)
+        out[i] = digits[i] >= 'A' && digits[i] <= 'F' ? (char)(digits[i] - 'A' + 'a') : digits[i];
+    return HONE_OK;
+}
+
+static bool begins_with(const hone__item *item, const char *digits) {
+    hone__hash hash;
+    char hex[33];
+    memcpy(hash.byte, item->slot + HONE_SLOT_BYTES - sizeof hash.byte, sizeof hash.byte);
+    hone__hash_hex(&hash, hex);
+    return strncmp(hex, digits, strlen(digits)) == 0;
+}
+
+hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err) {
+    char wanted[33];
+    unsigned found = 0;
+    HONE_TRY(read_digits(wanted, digits, err));
+    for (;;) {
+        hone__item item;
+        hone__entry entry;
+        const char *reason = NULL;
+        hone_status status = source->next(source, &item, &reason, err);
+        if (status == HONE_E_NOTFOUND)
+            break;
+        if (status != HONE_OK && reason == NULL)
+            return status;
+        if (status != HONE_OK || !begins_with(&item, wanted))
+            continue;
+        status = hone__item_decode(&entry, &item);
+        if (status == HONE_E_NOMEM)
+            return hone__fail(err, status, "exchange", "no memory to read %s", source->name);
+        if (status != HONE_OK)
+            continue;
+        if (found++ > 0) {
+            hone__entry_clear(&entry);
+            return hone__fail(err, HONE_E_ARG, "exchange", "several keys begin with %s in %s; give more digits", wanted, source->name);
+        }
+        *out = entry.key;
+        hone__entry_clear(&entry);
+    }
+    return found == 1 ? HONE_OK : hone__fail(err, HONE_E_NOTFOUND, "exchange", "no entry whose key begins with %s in %s", wanted, source->name);
+}
+
 /* ---- events and report ---- */
 
 static void tally_reason(hone__tally *tally, const char *reason) {

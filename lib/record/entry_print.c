@@ -34,11 +34,6 @@ static void print_text(hone__buf *buf, const char *name, const char *text) {
     hone__buf_json_string(buf, text == NULL ? "" : text);
 }
 
-static const char *accuracy_name(hone__accuracy accuracy) {
-    static const char *const names[] = {"unchecked", "passed", "failed"};
-    return (unsigned)accuracy < sizeof names / sizeof names[0] ? names[accuracy] : "unknown";
-}
-
 /* Half the width of the interval, relative to the median. */
 static double noise(double time, double low, double high) {
     return time > 0 && high >= low ? (high - low) / (2 * time) : 0;
@@ -70,7 +65,7 @@ void hone__entry_print(hone__buf *buf, const hone__entry *entry) {
     print_known(buf, "bytes", entry->bytes);
     print_known(buf, "roofline", entry->roofline);
     print_text(buf, "effort", hone__effort_name(entry->effort));
-    print_text(buf, "accuracy", accuracy_name(entry->accuracy));
+    print_text(buf, "accuracy", hone__accuracy_name(entry->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s,\"alternatives\":[", entry->tie ? "true" : "false");
     for (uint32_t i = 0; i < entry->alternative_count && i < HONE_ALTERNATIVES_MAX; i++) {
         hone__buf_text(buf, i == 0 ? "{" : ",{");
@@ -103,7 +98,7 @@ void hone__trial_print(hone__buf *buf, const hone__trial *trial) {
     print_json_member(buf, "config", trial->config);
     print_text(buf, "proposer", trial->proposer);
     print_text(buf, "outcome", hone__outcome_name(result->outcome));
-    print_text(buf, "accuracy", accuracy_name(result->accuracy));
+    print_text(buf, "accuracy", hone__accuracy_name(result->accuracy));
     print_known(buf, "time_ms", result->median_ns / 1e6);
     print_known(buf, "low_ms", result->low_ns / 1e6);
     print_known(buf, "high_ms", result->high_ns / 1e6);
@@ -115,4 +110,14 @@ void hone__trial_print(hone__buf *buf, const hone__trial *trial) {
     print_text(buf, "resources", result->resources);
     print_text(buf, "reason", result->reason);
     hone__buf_printf(buf, ",\"created_unix_s\":%lld}", (long long)trial->created_unix_s);
+}
+
+void hone__kernel_info_print(hone__buf *buf, const hone__kernel_info *info) {
+    hone__buf_text(buf, "{\"name\":");
+    hone__buf_json_string(buf, info->name);
+    print_text(buf, "language", info->language);
+    hone__buf_char(buf, ',');
+    print_json_member(buf, "space", info->space);
+    print_text(buf, "source", info->source);
+    hone__buf_char(buf, '}');
 }
