@@ -71,13 +71,6 @@ static int open_input(const invocation *in, int *fd) {
     return report(in, HONE_E_IO, &err);
 }
 
-static int stop_at_once(uint64_t done, uint64_t total, void *user) {
-    (void)done;
-    (void)total;
-    (void)user;
-    return 1;
-}
-
 /* A file that is no dump is refused before a cache is made for it.  A dry run that is cancelled at its first progress has read the beginning;
  * what comes from a pipe can be read only once. */
 static int check_beginning(const invocation *in, int fd, const char *name) {

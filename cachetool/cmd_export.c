@@ -199,22 +199,15 @@ static hone_status import_into_nothing(char **json, const invocation *in, const 
     return status;
 }
 
-/* A pack or cache that cannot be used is refused before a cache is made for it. */
+/* A pack or cache that cannot be used is refused before a cache is made for it: a listing that ends at once has opened it. */
 static int check_opens(const invocation *in) {
+    work w;
     hone_error err = {0};
-    hone_cache *source = NULL;
-    hone_cache_options reading = HONE_CACHE_OPTIONS_INIT;
-    hone_pack_options options = HONE_PACK_OPTIONS_INIT;
-    options.require_signature = in->settings.trust != NULL;
-    options.trust = in->settings.trust;
-    options.signature = in->settings.signature;
-    reading.read_only = 1;
-    bool is_pack = hone_is_pack(in->operand[0]);
-    hone_status status = is_pack ? hone_cache_new(&source, &err) : hone_cache_open(&source, in->operand[0], &reading, &err);
-    if (status == HONE_OK && is_pack)
-        status = hone_cache_add_pack(source, in->operand[0], &options, &err);
-    hone_cache_close(source);
-    return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
+    work_begin(&w, in, "opening");
+    w.options.progress = stop_at_once;
+    w.options.line = NULL;
+    hone_status status = hone_list(NULL, in->operand[0], &w.options, &err);
+    return work_end(&w, in->operand[0], status == HONE_E_CANCELLED ? HONE_OK : status, &err);
 }
 
 int cmd_import(const invocation *in) {
