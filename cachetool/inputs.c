@@ -123,6 +123,10 @@ void log_to_stderr(const invocation *in) {
 
 /* ---- cache ---- */
 
+/* A program that links the library bounds its cache at a gigabyte, unless it says otherwise; what people import is bounded by their disk.  Only
+ * addresses are taken. */
+#define MAP_BYTES_MAX (UINT64_C(64) << 30)
+
 bool is_missing(hone_status status, const hone_error *err) {
     return status == HONE_E_NOTFOUND || (status == HONE_E_IO && (err->os_code == ENOENT || err->os_code == ENOTDIR));
 }
@@ -135,6 +139,7 @@ int cache_open(hone_cache **out, const invocation *in, cache_use use) {
     if (use == CACHE_NONE)
         return EXIT_CODE_OK;
     if (use == CACHE_WRITE) {
+        options.map_bytes_max = MAP_BYTES_MAX;
         hone_status status = hone_cache_open(out, path, &options, &err);
         return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
     }

@@ -272,7 +272,7 @@ typedef enum hone_recheck {
 typedef struct hone_cache_options {
     uint32_t struct_size;
     uint32_t read_only;           /* 1: never write; the file MUST exist */
-    uint64_t map_bytes_max;       /* largest size of the file; default 1 GiB */
+    uint64_t map_bytes_max;       /* largest size of the file; default 1 GiB (the command `hone`: 64 GiB) */
     uint32_t writer_wait_ms;      /* longest wait for another writer; default 250 */
     uint32_t allow_network_fs;    /* 1: open on a network filesystem all the same; at your own risk */
     uint32_t durable;             /* 1: survive power loss at each commit; default: at most the last commit is lost */
