@@ -30,6 +30,27 @@ static void command_names(void) {
     }
 }
 
+/* An operand that is one of some words. */
+static bool has_words(const command *cmd) {
+    return cmd->operand_kind == VALUE_CHOICE || cmd->run == cmd_help;
+}
+
+static void operand_words(const command *cmd) {
+    if (cmd->run == cmd_help)
+        command_names();
+    else
+        words(cmd->operand_choices);
+}
+
+/* Letters stand for different options of different commands: one that is a flag somewhere takes no value for certain. */
+static bool takes_value(char letter) {
+    for (int id = 0; id < OPT_COUNT; id++) {
+        if (option_table[id].letter == letter && option_table[id].kind == VALUE_NONE)
+            return false;
+    }
+    return letter != '\0';
+}
+
 /* ---- bash ---- */
 
 static void bash_values(void) {
@@ -39,7 +60,7 @@ static void bash_values(void) {
         if (spec->kind == VALUE_NONE)
             continue;
         printf("    --%s", spec->name);
-        if (spec->letter != '\0')
+        if (takes_value(spec->letter))
             printf("|-%c", spec->letter);
         printf(") ");
         if (spec->kind == VALUE_CHOICE) {
@@ -67,13 +88,9 @@ static void bash_command(const command *cmd) {
     printf("\" -- \"$word\"))\n        else ");
     if (cmd->operand_kind == VALUE_FILE) {
         printf("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$word\"))");
-    } else if (cmd->operand_kind == VALUE_CHOICE) {
+    } else if (has_words(cmd)) {
         printf("COMPREPLY=($(compgen -W \"");
-        words(cmd->operand_choices);
-        printf("\" -- \"$word\"))");
-    } else if (cmd->run == cmd_help) {
-        printf("COMPREPLY=($(compgen -W \"");
-        command_names();
+        operand_words(cmd);
         printf("\" -- \"$word\"))");
     } else {
         printf("COMPREPLY=()");
@@ -86,7 +103,8 @@ static void bash_script(void) {
            "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"\"\n    COMPREPLY=()\n"
            "    if ((COMP_CWORD == 1)); then COMPREPLY=($(compgen -W \"");
     command_names();
-    printf("\" -- \"$word\")); return; fi\n    before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n");
+    printf("\" -- \"$word\")); return; fi\n    before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+           "    if [[ \"$word\" == \"=\" ]]; then word=\"\"; elif [[ \"$before\" == \"=\" ]]; then before=\"${COMP_WORDS[COMP_CWORD-2]}\"; fi\n");
     bash_values();
     printf("    case \"${COMP_WORDS[1]}\" in\n");
     for (size_t i = 0; i < command_count; i++) {
@@ -146,7 +164,13 @@ static void zsh_script(void) {
         if (cmd->operands_max > 0) {
             printf("            '%s:", cmd->operands_max > 1 ? "*" : "1");
             quoted(cmd->operands, SHELL_ZSH);
-            zsh_action(cmd->operand_kind, cmd->operand_choices);
+            if (has_words(cmd)) {
+                printf(":(");
+                operand_words(cmd);
+                printf(")");
+            } else {
+                zsh_action(cmd->operand_kind, NULL);
+            }
             printf("'\n");
         } else {
             printf("            && return\n");
@@ -193,9 +217,9 @@ static void fish_script(void) {
         }
         if (cmd->operand_kind == VALUE_FILE)
             printf("complete -c hone -n '__fish_seen_subcommand_from %s' -F\n", cmd->name);
-        if (cmd->operand_kind == VALUE_CHOICE) {
+        if (has_words(cmd)) {
             printf("complete -c hone -n '__fish_seen_subcommand_from %s' -a '", cmd->name);
-            words(cmd->operand_choices);
+            operand_words(cmd);
             printf("'\n");
         }
     }

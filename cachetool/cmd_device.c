@@ -14,8 +14,6 @@ static hone_status open_device(hone_device **out, const invocation *in, int *cod
         status = hone_device_open(out, in->settings.device, &err);
     if (status != HONE_OK)
         *code = report(in, status, &err);
-    if (*code == EXIT_CODE_MISS)
-        *code = EXIT_CODE_ENVIRONMENT;
     hone_kernel_free(kernel);
     return status;
 }

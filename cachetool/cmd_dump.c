@@ -16,13 +16,11 @@ static int on_line(const char *json, void *user) {
     return ferror(stdout);
 }
 
-int cmd_dump(const invocation *in) {
+int work_dump(const invocation *in, const char *path) {
     work w;
     hone_error err = {0};
-    const char *path, *output = in->settings.output;
+    const char *output = in->settings.output;
     char *report = NULL;
-    if (!work_file(in, 0, &path))
-        return EXIT_CODE_USAGE;
     if (output != NULL && strcmp(output, "-") == 0)
         output = NULL;
     if (output != NULL && work_output_is_cache(in))
@@ -32,13 +30,20 @@ int cmd_dump(const invocation *in) {
     int code = work_end(&w, path, hone_dump(&report, path, output, &w.options, &err), &err);
     cJSON *root = report == NULL ? NULL : json_read(in, report);
     double left_out = json_number_at(root, "damaged", 0) + json_number_at(root, "newer", 0);
-    if (root != NULL && output != NULL)
+    if (root != NULL && in->settings.json)
+        put_json(report);
+    else if (root != NULL && output != NULL)
         remark(in, "%s: entries: %.0f; kernels: %.0f", output, json_number_at(root, "entries", 0), json_number_at(root, "kernels", 0));
     if (left_out > 0)
-        fprintf(stderr, "hone dump: %.0f damaged records were left out\n", left_out);
+        fprintf(stderr, "hone %s: %.0f damaged records were left out\n", in->command->name, left_out);
     cJSON_Delete(root);
     hone_free(report);
     return code == EXIT_CODE_OK && left_out > 0 ? EXIT_CODE_INPUT : code;
+}
+
+int cmd_dump(const invocation *in) {
+    const char *path;
+    return work_file(in, 0, &path) ? work_dump(in, path) : EXIT_CODE_USAGE;
 }
 
 /* ---- load ---- */
@@ -64,13 +69,6 @@ static int open_input(const invocation *in, int *fd) {
     else
         return EXIT_CODE_OK;
     return report(in, HONE_E_IO, &err);
-}
-
-static int stop_at_once(uint64_t done, uint64_t total, void *user) {
-    (void)done;
-    (void)total;
-    (void)user;
-    return 1;
 }
 
 /* A file that is no dump is refused before a cache is made for it.  A dry run that is cancelled at its first progress has read the beginning;

@@ -110,17 +110,6 @@ static int write_pack(const invocation *in, const char *path, const char *output
     return code;
 }
 
-static int write_lines(const invocation *in, const char *path) {
-    work w;
-    hone_error err = {0};
-    char *json = NULL;
-    work_begin(&w, in, "exporting");
-    int code = work_end(&w, path, hone_dump(&json, path, in->settings.output, &w.options, &err), &err);
-    print_report(in, json, NULL);
-    hone_free(json);
-    return code;
-}
-
 /* The report of the pack in between, with the name that was asked for. */
 static void print_embedded(const invocation *in, const char *json) {
     cJSON *report = json == NULL ? NULL : cJSON_Parse(json);
@@ -186,7 +175,7 @@ int cmd_export(const invocation *in) {
     if (!embedded && (set->symbol != NULL || set->machine != NULL))
         return usage_error(in, "--symbol and --machine are for --format c-header and object");
     if (set->format != NULL && strcmp(set->format, "jsonl") == 0)
-        return set->dry_run ? usage_error(in, "--dry-run is for packs; jsonl only reads") : write_lines(in, path);
+        return set->dry_run ? usage_error(in, "--dry-run is for packs; jsonl only reads") : work_dump(in, path);
     return embedded ? write_embedded(in, path) : write_plain(in, path);
 }
 
@@ -210,25 +199,15 @@ static hone_status import_into_nothing(char **json, const invocation *in, const 
     return status;
 }
 
-/* A pack or cache that cannot be used is refused before a cache is made for it. */
+/* A pack or cache that cannot be used is refused before a cache is made for it: a listing that ends at once has opened it. */
 static int check_opens(const invocation *in) {
+    work w;
     hone_error err = {0};
-    hone_cache *source = NULL;
-    hone_cache_options reading = HONE_CACHE_OPTIONS_INIT;
-    hone_pack_options options = HONE_PACK_OPTIONS_INIT;
-    options.require_signature = in->settings.trust != NULL;
-    options.trust = in->settings.trust;
-    options.signature = in->settings.signature;
-    reading.read_only = 1;
-    bool is_pack = hone_is_pack(in->operand[0]);
-    hone_status status = is_pack ? hone_cache_new(&source, &err) : hone_cache_open(&source, in->operand[0], &reading, &err);
-    if (status == HONE_OK && is_pack)
-        status = hone_cache_add_pack(source, in->operand[0], &options, &err);
-    hone_cache_close(source);
-    if (status == HONE_OK)
-        return EXIT_CODE_OK;
-    int code = report(in, status, &err);
-    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
+    work_begin(&w, in, "opening");
+    w.options.progress = stop_at_once;
+    w.options.line = NULL;
+    hone_status status = hone_list(NULL, in->operand[0], &w.options, &err);
+    return work_end(&w, in->operand[0], status == HONE_E_CANCELLED ? HONE_OK : status, &err);
 }
 
 int cmd_import(const invocation *in) {

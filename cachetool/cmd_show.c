@@ -75,15 +75,6 @@ static int print_entry(const invocation *in, const char *json) {
     return EXIT_CODE_OK;
 }
 
-static int show_pack(const invocation *in, const char *path) {
-    hone_error err = {0};
-    char *json = NULL;
-    hone_status status = hone_pack_show(&json, path, in->operand[0], NULL, &err);
-    int code = status == HONE_OK ? print_entry(in, json) : report(in, status, &err);
-    hone_free(json);
-    return code;
-}
-
 int cmd_show(const invocation *in) {
     hone_cache *cache = NULL;
     hone_error err = {0};
@@ -91,18 +82,19 @@ int cmd_show(const invocation *in) {
     const char *path;
     if (!work_file(in, 1, &path))
         return EXIT_CODE_USAGE;
-    if (hone_is_pack(path))
-        return show_pack(in, path);
-    int code = work_cache(&cache, in, path, false);
-    if (code != EXIT_CODE_OK)
-        return code;
-    if (cache == NULL)
-        return EXIT_CODE_MISS;
-    hone_status status = hone_cache_show(&json, cache, in->operand[0], &err);
-    code = status == HONE_OK ? print_entry(in, json) : report(in, status, &err);
+    hone_status status;
+    if (hone_is_pack(path)) {
+        status = hone_pack_show(&json, path, in->operand[0], NULL, &err);
+    } else {
+        int code = work_cache(&cache, in, path, false);
+        if (code != EXIT_CODE_OK || cache == NULL)
+            return code == EXIT_CODE_OK ? EXIT_CODE_MISS : code;
+        status = hone_cache_show(&json, cache, in->operand[0], &err);
+    }
+    int code = status == HONE_OK ? print_entry(in, json) : report(in, status, &err);
     hone_free(json);
     hone_cache_close(cache);
-    return code;
+    return status == HONE_E_NOTFOUND ? EXIT_CODE_MISS : code;
 }
 
 int cmd_stats(const invocation *in) {

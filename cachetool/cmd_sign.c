@@ -32,16 +32,11 @@ static void tell(const invocation *in, const char *name_a, const char *a, const 
     cJSON_Delete(object);
 }
 
-static int report_file(const invocation *in, hone_status status, const hone_error *err) {
-    int code = report(in, status, err);
-    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file or folder that is not there is no miss */
-}
-
 int cmd_keygen(const invocation *in) {
     hone_error err = {0};
     char *secret = with_ending(in->operand[0], ".key"), *public = with_ending(in->operand[0], ".pub");
     hone_status status = secret == NULL || public == NULL ? HONE_E_NOMEM : hone_key_generate(secret, public, in->settings.comment, &err);
-    int code = status == HONE_OK ? EXIT_CODE_OK : report_file(in, status, &err);
+    int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
     if (status == HONE_OK)
         tell(in, "secret_key", secret, "public_key", public);
     free(secret);
@@ -80,7 +75,7 @@ int cmd_sign(const invocation *in) {
         return checked;
     char *signature = set->signature != NULL ? with_ending(set->signature, "") : with_ending(in->operand[0], ".sig");
     hone_status status = signature == NULL ? HONE_E_NOMEM : hone_sign(in->operand[0], set->secret_key, signature, set->force, &err);
-    int code = status == HONE_OK ? EXIT_CODE_OK : report_file(in, status, &err);
+    int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
     if (status == HONE_OK)
         tell(in, "file", in->operand[0], "signature", signature);
     free(signature);

@@ -94,10 +94,8 @@ int cmd_simulate(const invocation *in) {
     options.about = about;
     hone_status status = hone_simulate(in->operand[0], &options, add_line, &sum, &err);
     free(about);
-    if (status != HONE_OK) {
-        int code = report(in, status, &err);
-        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */
-    }
+    if (status != HONE_OK)
+        return report(in, status, &err);
     if (sum.broken)
         return EXIT_CODE_BUG;
     if (!in->settings.json)

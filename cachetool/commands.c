@@ -13,7 +13,7 @@ const option_spec option_table[OPT_COUNT] = {
     [OPT_EVALUATOR] = {"evaluator", 0, VALUE_COMMAND, "CMD", NULL, 0, 0, FIELD(evaluator),
                        "Command line of a program that compiles and times configs (spec/evaluator.md), instead of the built-in worker."},
     [OPT_DEVICE] = {"device", 0, VALUE_TEXT, "DEVICE", NULL, 0, 0, FIELD(device),
-                    "cpu; for an external evaluator whatever it understands, e.g. cuda:0. Default: what the kernel's language needs."},
+                    "cpu, cuda:N or cuda:all (every GPU of this machine, which must be equal); for an external evaluator whatever it understands. Default: what the kernel's language needs."},
     [OPT_MAX_TRIALS] = {"max-trials", 'n', VALUE_WHOLE, "N", NULL, 1, 1000000, FIELD(max_trials),
                         "Measure at most this many configs (200). Trials taken from the journal count."},
     [OPT_MAX_TIME] = {"max-time", 't', VALUE_SECONDS, "SECONDS", NULL, 0, 0, FIELD(max_time),
@@ -168,8 +168,8 @@ const command command_table[] = {
      "A pack is one portable file that programs search in place (hone_cache_add_pack). The same entries give the same bytes on every machine. "
      "A c-header or an object carries the pack into a program, which opens it from memory (hone_cache_add_pack_memory).",
      "hone export -o app.hpk --kernel \"gemm*\" --min-speedup 1.05", cmd_export, false},
-    {"import", "PACK", 1, 1, VALUE_FILE, NULL,
-     COMMON | ENTRIES | BIT(CACHE) | BIT(POLICY) | BIT(TRUST) | BIT(SIGNATURE) | BIT(DRY_RUN) | BIT(JSON), "Take the entries of a pack into a cache",
+    {"import", "PACK|CACHE", 1, 1, VALUE_FILE, NULL,
+     COMMON | ENTRIES | BIT(CACHE) | BIT(POLICY) | BIT(TRUST) | BIT(SIGNATURE) | BIT(DRY_RUN) | BIT(JSON), "Take the entries of a pack or another cache into a cache",
      "Of two entries of one key the better evidence stays, unless --policy says otherwise. Says how many were imported, kept, conflicting and rejected; "
      "--verbose says which, and why.",
      "hone import app.hpk --dry-run", cmd_import, false},
@@ -220,7 +220,7 @@ const command command_table[] = {
      "on, which for language external is what its evaluator says.",
      "hone device --device cpu", cmd_device, false},
     {"completion", "bash|zsh|fish", 1, 1, VALUE_CHOICE, "bash|zsh|fish", COMMON, "Print a completion script for a shell",
-     "Installed by `cmake --install`; to try it in a running bash: eval \"$(hone completion bash)\".", "hone completion fish | source",
+     "Installed by `cmake --install`. To try it in a running shell: eval \"$(hone completion bash)\"; in zsh, after compinit, the same with zsh; in fish: hone completion fish | source", "hone completion fish | source",
      cmd_completion, false},
     {"help", "[COMMAND]", 0, 1, VALUE_TEXT, NULL, COMMON | BIT(MAN), "Help on a command", "The same as `hone COMMAND --help`.",
      "hone help tune", cmd_help, false},

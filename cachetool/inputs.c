@@ -14,8 +14,6 @@ int exit_code_of(hone_status status) {
     switch (status) {
     case HONE_OK:
         return EXIT_CODE_OK;
-    case HONE_E_NOTFOUND:
-        return EXIT_CODE_MISS;
     case HONE_E_ARG:
         return EXIT_CODE_USAGE;
     case HONE_E_SPEC:
@@ -28,6 +26,7 @@ int exit_code_of(hone_status status) {
     case HONE_E_NOVALID:
         return EXIT_CODE_INPUT;
     case HONE_E_UNSUPPORTED:
+    case HONE_E_NOTFOUND: /* a file; a key that is not there is a miss, which its commands say */
     case HONE_E_EXISTS:
     case HONE_E_IO:
     case HONE_E_NOSPACE:
@@ -124,7 +123,11 @@ void log_to_stderr(const invocation *in) {
 
 /* ---- cache ---- */
 
-static bool is_missing(hone_status status, const hone_error *err) {
+/* A program that links the library bounds its cache at a gigabyte, unless it says otherwise; what people import is bounded by their disk.  Only
+ * addresses are taken. */
+#define MAP_BYTES_MAX (UINT64_C(64) << 30)
+
+bool is_missing(hone_status status, const hone_error *err) {
     return status == HONE_E_NOTFOUND || (status == HONE_E_IO && (err->os_code == ENOENT || err->os_code == ENOTDIR));
 }
 
@@ -136,19 +139,15 @@ int cache_open(hone_cache **out, const invocation *in, cache_use use) {
     if (use == CACHE_NONE)
         return EXIT_CODE_OK;
     if (use == CACHE_WRITE) {
+        options.map_bytes_max = MAP_BYTES_MAX;
         hone_status status = hone_cache_open(out, path, &options, &err);
-        int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
-        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a folder that cannot be made is no miss */
+        return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
     }
     options.read_only = 1;
     hone_status status = hone_cache_open(out, path, &options, &err);
     if (is_missing(status, &err) && path == NULL) {
         remark(in, "There is no cache yet; `hone tune` makes one.");
         return EXIT_CODE_OK;
-    }
-    if (is_missing(status, &err) && use == CACHE_READ) {
-        (void)report(in, status, &err);
-        return EXIT_CODE_ENVIRONMENT; /* a file that was named and is not there; not a miss */
     }
     if (status != HONE_OK && use == CACHE_READ)
         return report(in, status, &err);
@@ -200,8 +199,7 @@ static int add_packs(inputs *out, const invocation *in) {
     hone_status status = out->cache == NULL ? hone_cache_new(&out->cache, &err) : HONE_OK;
     for (size_t i = 0; i < in->settings.pack.count && status == HONE_OK; i++)
         status = hone_cache_add_pack(out->cache, in->settings.pack.path[i], &options, &err);
-    int code = status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
-    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
+    return status == HONE_OK ? EXIT_CODE_OK : report(in, status, &err);
 }
 
 int inputs_open(inputs *out, const invocation *in, cache_use use) {
@@ -210,10 +208,8 @@ int inputs_open(inputs *out, const invocation *in, cache_use use) {
     *out = (inputs){0};
     bool from_stdin = strcmp(in->operand[0], "-") == 0;
     hone_status status = from_stdin ? load_stdin(&out->kernel, &err) : hone_kernel_load(&out->kernel, in->operand[0], &err);
-    if (status != HONE_OK) {
-        int code = report(in, status, &err);
-        return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
-    }
+    if (status != HONE_OK)
+        return report(in, status, &err);
     hone_problem_init(out->kernel, &out->problem);
     for (size_t i = 0; i < set->set_count; i++) {
         status = hone_problem_set(out->kernel, &out->problem, set->set[i].name, set->set[i].value, &err);

@@ -33,6 +33,8 @@ void tune_options_fill(hone_tune_options *to, const settings *from);
 /* Print a failure to stderr; the exit code for it. */
 int report(const invocation *in, hone_status status, const hone_error *err);
 int exit_code_of(hone_status status);
+/* Is it that there is no such file? */
+bool is_missing(hone_status status, const hone_error *err);
 /* A remark to stderr, unless --quiet. */
 __attribute__((format(printf, 2, 3))) void remark(const invocation *in, const char *format, ...);
 

@@ -34,7 +34,7 @@ static int flush_stdout(int code) {
     if (fflush(stdout) != 0 || failed) {
         if (errno != EPIPE)
             fprintf(stderr, "hone: cannot write to stdout: %s\n", strerror(errno));
-        return code == EXIT_CODE_OK ? EXIT_CODE_ENVIRONMENT : code;
+        return code == EXIT_CODE_OK || code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code;
     }
     return code;
 }

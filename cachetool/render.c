@@ -75,7 +75,7 @@ static void put_clean(FILE *to, const char *text, size_t columns, const char *ke
             text++;
         } else {
             if (!is_unsafe(code) || (length == 1 && strchr(keep, *text) != NULL))
-                fprintf(to, "%.*s", (int)length, text);
+                (void)fwrite(text, 1, length, to);
             else
                 fputc(code < 0x20 ? ' ' : '?', to);
             text += length;

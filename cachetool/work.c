@@ -89,10 +89,6 @@ bool work_file(const invocation *in, size_t index, const char **path) {
     return true;
 }
 
-static bool is_missing(hone_status status, const hone_error *err) {
-    return status == HONE_E_NOTFOUND || (status == HONE_E_IO && (err->os_code == ENOENT || err->os_code == ENOTDIR));
-}
-
 int work_end(const work *w, const char *path, hone_status status, const hone_error *err) {
     bar_end();
     if (status == HONE_OK)
@@ -103,8 +99,7 @@ int work_end(const work *w, const char *path, hone_status status, const hone_err
         remark(w->in, "There is no cache yet; `hone tune` makes one.");
         return EXIT_CODE_OK;
     }
-    int code = report(w->in, status, err);
-    return code == EXIT_CODE_MISS ? EXIT_CODE_ENVIRONMENT : code; /* a file that is not there is no miss */
+    return report(w->in, status, err);
 }
 
 bool work_output_is_cache(const invocation *in) {
@@ -139,6 +134,13 @@ int work_target(const invocation *in, hone_cache **cache) {
     options.read_only = 1;
     hone_status status = hone_cache_open(cache, in->settings.cache, &options, &err);
     return status == HONE_OK || is_missing(status, &err) ? EXIT_CODE_OK : report(in, status, &err);
+}
+
+int stop_at_once(uint64_t done, uint64_t total, void *user) {
+    (void)done;
+    (void)total;
+    (void)user;
+    return 1;
 }
 
 void print_report(const invocation *in, const char *json, void (*people)(const cJSON *report)) {

@@ -28,6 +28,10 @@ int work_target(const invocation *in, hone_cache **cache);
 /* End the bar; print a failure, if it is one; the exit code. `path` as in work_file. */
 int work_end(const work *w, const char *path, hone_status status, const hone_error *err);
 
+/* Progress that cancels: for calls that are only to say whether they could begin. */
+int stop_at_once(uint64_t done, uint64_t total, void *user);
+/* Write the entries of `path` as JSON lines to --output, or to stdout (cmd_dump.c).  The exit code. */
+int work_dump(const invocation *in, const char *path);
 /* Print the library's report: with --json as it is; else by `people` (NULL: its members), to stdout. */
 void print_report(const invocation *in, const char *report, void (*people)(const cJSON *report));
 /* "3 entries", "1 entry" */

@@ -272,7 +272,7 @@ typedef enum hone_recheck {
 typedef struct hone_cache_options {
     uint32_t struct_size;
     uint32_t read_only;           /* 1: never write; the file MUST exist */
-    uint64_t map_bytes_max;       /* largest size of the file; default 1 GiB */
+    uint64_t map_bytes_max;       /* largest size of the file; default 1 GiB (the command `hone`: 64 GiB) */
     uint32_t writer_wait_ms;      /* longest wait for another writer; default 250 */
     uint32_t allow_network_fs;    /* 1: open on a network filesystem all the same; at your own risk */
     uint32_t durable;             /* 1: survive power loss at each commit; default: at most the last commit is lost */
@@ -284,7 +284,7 @@ typedef struct hone_cache_options {
  *  Takes some ten microseconds however large the file is, beyond 64 MiB; smaller ones are looked through, a microsecond a page.  Waits for a writer
  *  (writer_wait_ms) only if something has to be made or mended.  What only writing needs is prepared by the first write, of some hundred microseconds.
  *  Threads: any number, of the same file too.
- *  A damaged or foreign file is set aside as PATH.corrupt-TIME with a warning, unless read_only.
+ *  A damaged cache is set aside as PATH.corrupt-TIME with a warning, unless read_only; files that are no caches are refused and stay.
  *  Errors: HONE_E_IO, HONE_E_PERM, HONE_E_NETFS, HONE_E_UNSAFE (owner or mode), HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_NOSPACE. */
 HONE_API HONE_NODISCARD hone_status hone_cache_open(hone_cache **out, const char *path, const hone_cache_options *options,
                                                     hone_error *err);

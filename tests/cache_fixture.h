@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "cache.h"
+#include "json.h"
 #include "rng.h"
 #include "slot.h"
 #include "store.h"
@@ -149,6 +150,15 @@ __attribute__((unused)) static double get_time(const hone_cache *cache, uint32_t
     double time_ns = entry.best.time_ns;
     hone__entry_clear(&entry);
     return time_ns;
+}
+
+/* A number or truth value of a report in JSON; -1: none of that name. */
+__attribute__((unused)) static double report_number(const char *report, const char *name) {
+    cJSON *json = cJSON_Parse(report);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    double value = cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? 1 : 0) : cJSON_IsNumber(item) ? item->valuedouble : -1;
+    cJSON_Delete(json);
+    return value;
 }
 
 /* How many names in `dir` contain `part`. */

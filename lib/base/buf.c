@@ -1,11 +1,8 @@
 #include "buf.h"
 #include "alloc.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void hone__buf_init(hone__buf *buf, size_t max) {
@@ -78,16 +75,23 @@ void hone__buf_char(hone__buf *buf, char c) {
 
 void hone__buf_printf(hone__buf *buf, const char *format, ...) {
     va_list args;
+    size_t room = buf->status == HONE_OK ? buf->capacity - buf->length : 0;
     va_start(args, format);
-    int count = vsnprintf(NULL, 0, format, args);
+    int count = vsnprintf(room > 0 ? buf->data + buf->length : NULL, room, format, args);
     va_end(args);
     if (count < 0 && buf->status == HONE_OK)
         buf->status = HONE_E_LIMIT; /* more than INT_MAX bytes */
-    if (count < 0 || !reserve(buf, (size_t)count))
+    bool cut = count >= 0 && (size_t)count >= room;
+    if (count < 0 || !reserve(buf, (size_t)count)) {
+        if (room > 0)
+            buf->data[buf->length] = '\0';
         return;
-    va_start(args, format);
-    (void)vsnprintf(buf->data + buf->length, (size_t)count + 1, format, args);
-    va_end(args);
+    }
+    if (cut) {
+        va_start(args, format);
+        (void)vsnprintf(buf->data + buf->length, (size_t)count + 1, format, args);
+        va_end(args);
+    }
     buf->length += (size_t)count;
 }
 
@@ -114,70 +118,40 @@ void hone__buf_u64(hone__buf *buf, uint64_t value) {
     little_endian(buf, value, 8);
 }
 
+/* The letter of a two-character escape, 'u' for a longer one, 0 for what stands for itself. */
+static char escape_of(char c) {
+    switch (c) {
+    case '"':
+    case '\\':
+        return c;
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return (unsigned char)c < 0x20 || c == 0x7f ? 'u' : '\0';
+    }
+}
+
 void hone__buf_json_string(hone__buf *buf, const char *text) {
     hone__buf_char(buf, '"');
-    for (const char *c = text; *c != '\0'; c++) {
-        switch (*c) {
-        case '"':
-            hone__buf_text(buf, "\\\"");
+    for (const char *c = text; *c != '\0';) {
+        const char *plain = c;
+        char escape = '\0';
+        while (*c != '\0' && (escape = escape_of(*c)) == '\0')
+            c++;
+        hone__buf_bytes(buf, plain, (size_t)(c - plain));
+        if (*c == '\0')
             break;
-        case '\\':
-            hone__buf_text(buf, "\\\\");
-            break;
-        case '\n':
-            hone__buf_text(buf, "\\n");
-            break;
-        case '\r':
-            hone__buf_text(buf, "\\r");
-            break;
-        case '\t':
-            hone__buf_text(buf, "\\t");
-            break;
-        default:
-            if ((unsigned char)*c < 0x20 || *c == 0x7f)
-                hone__buf_printf(buf, "\\u%04x", (unsigned)(unsigned char)*c);
-            else
-                hone__buf_char(buf, *c);
-        }
+        if (escape == 'u')
+            hone__buf_printf(buf, "\\u%04x", (unsigned)(unsigned char)*c);
+        else
+            hone__buf_bytes(buf, (const char[]){'\\', escape}, 2);
+        c++;
     }
     hone__buf_char(buf, '"');
-}
-
-static bool reads_back(double value, int digits, char text[40]) {
-    (void)snprintf(text, 40, "%.*e", digits - 1, value);
-    double back = strtod(text, NULL);
-    return memcmp(&back, &value, sizeof value) == 0;
-}
-
-/* The fewest digits from 6 on that read back the same.  A decimal of up to 15 digits survives the way through a double, so that 15 digits show all
- * shorter ones too, with zeros after them; doubles below DBL_MIN have fewer bits, and are tried one by one. */
-static int digits_of(double value) {
-    char text[40];
-    int digits = fabs(value) < DBL_MIN ? 6 : DBL_DIG;
-    while (digits < 17 && !reads_back(value, digits, text))
-        digits++;
-    if (digits != DBL_DIG || fabs(value) < DBL_MIN)
-        return digits;
-    for (const char *c = strchr(text, 'e') - 1; digits > 6 && *c == '0'; c--)
-        digits--;
-    return digits;
-}
-
-void hone__buf_json_double(hone__buf *buf, double value) {
-    if (!isfinite(value)) {
-        hone__buf_text(buf, "null");
-        return;
-    }
-    char text[40];
-    (void)snprintf(text, sizeof text, "%.*g", digits_of(value), value);
-    /* The program that we live in may have set a locale with another decimal point, of one byte or more. */
-    bool point = false;
-    for (const char *c = text; *c != '\0'; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || *c == '-' || *c == '+' || *c == 'e';
-        if (plain || !point)
-            hone__buf_char(buf, plain ? *c : '.');
-        point = point || !plain;
-    }
 }
 
 char *hone__buf_take(hone__buf *buf) {

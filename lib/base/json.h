@@ -19,6 +19,10 @@ void hone__json_mistake(char out[HONE_JSON_MISTAKE_BYTES], const char *text, siz
 bool hone__json_int(const cJSON *item, int64_t *value);
 /* Append the item as compact JSON: members in their order, numbers in shortest form. */
 void hone__json_print(hone__buf *buf, const cJSON *item);
+/* The same of JSON that is kept as text (NULL or "": null).  It may come from a file: what is not JSON is printed as a string, never pasted. */
+void hone__json_print_text(hone__buf *buf, const char *text);
+/* True when `text` is JSON exactly as hone__json_print writes it. */
+bool hone__json_is_printed(const char *text);
 /* The item as a compact string (hone__free); NULL when out of memory. */
 char *hone__json_text(const cJSON *item);
 /* Shorthands: NULL / fallback when absent or of another type. */

@@ -22,6 +22,7 @@ struct hone__out_file {
     char *path, *temporary;
     int fd;
     unsigned flags;
+    bool nameless;                /* `temporary` is a name that nothing has yet */
     size_t used;
     uint64_t written;
     bool direct, direct_refused;
@@ -72,22 +73,48 @@ static void release(hone__out_file *file) {
     hone__free(file);
 }
 
-hone_status hone__temporary_beside(const char *path, const char *suffix, unsigned mode, char **name, int *fd, hone_error *err) {
+/* A name beside `path` that no living process of this machine uses. */
+static char *name_beside(const char *path, const char *suffix) {
     static atomic_uint serial; /* two threads may write the same path */
     size_t bytes = strlen(path) + strlen(suffix) + 48;
+    char *name = hone__alloc(bytes);
+    if (name != NULL)
+        (void)snprintf(name, bytes, "%s.%s-%ld-%u", path, suffix, (long)getpid(), atomic_fetch_add(&serial, 1u));
+    return name;
+}
+
+static hone_status create(const char *name, unsigned mode, const char *path, int *fd, hone_error *err) {
+    (void)unlink(name); /* of a process of this number that died */
+    *fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    return *fd >= 0 ? HONE_OK : fail(err, "create", path);
+}
+
+hone_status hone__temporary_beside(const char *path, const char *suffix, unsigned mode, char **name, int *fd, hone_error *err) {
     *fd = -1;
-    *name = hone__alloc(bytes);
+    *name = name_beside(path, suffix);
     if (*name == NULL)
         return hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
-    (void)snprintf(*name, bytes, "%s.%s-%ld-%u", path, suffix, (long)getpid(), atomic_fetch_add(&serial, 1u));
-    (void)unlink(*name); /* of a process of this number that died */
-    *fd = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
-    if (*fd >= 0)
-        return HONE_OK;
-    hone_status status = fail(err, "create", path);
-    hone__free(*name);
-    *name = NULL;
+    hone_status status = create(*name, mode, path, fd, err);
+    if (status != HONE_OK) {
+        hone__free(*name);
+        *name = NULL;
+    }
     return status;
+}
+
+/* A file without a name goes with its process, however that ends.  Giving it one needs /proc. */
+static int open_nameless(const char *path, unsigned mode) {
+    char *folder = access("/proc/self/fd", X_OK) == 0 ? hone__path_dir(path) : NULL;
+    int fd = folder == NULL ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
+    hone__free(folder);
+    return fd;
+}
+
+static hone_status name_it(hone__out_file *file, hone_error *err) {
+    char self[40];
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", file->fd);
+    (void)unlink(file->temporary);
+    return linkat(AT_FDCWD, self, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) == 0 ? HONE_OK : fail(err, "create", file->path);
 }
 
 hone_status hone__out_open(hone__out_file **out, const char *path, unsigned flags, unsigned mode, hone_error *err) {
@@ -99,9 +126,16 @@ hone_status hone__out_open(hone__out_file **out, const char *path, unsigned flag
     file->fd = -1;
     file->flags = flags;
     file->path = hone__strdup(path);
+    file->temporary = name_beside(path, "tmp");
     file->memory[0] = hone__alloc(BUFFER_BYTES + ALIGN_BYTES);
-    hone_status status = file->path == NULL || file->memory[0] == NULL ? hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path)
-                                            : hone__temporary_beside(path, "tmp", mode, &file->temporary, &file->fd, err);
+    hone_status status = HONE_OK;
+    if (file->path == NULL || file->temporary == NULL || file->memory[0] == NULL)
+        status = hone__fail(err, HONE_E_NOMEM, "file", "no memory to write %s", path);
+    else
+        file->fd = open_nameless(path, mode);
+    file->nameless = file->fd >= 0;
+    if (status == HONE_OK && !file->nameless) /* not every filesystem has such */
+        status = create(file->temporary, mode, path, &file->fd, err);
     if (status != HONE_OK) {
         release(file);
         return status;
@@ -237,6 +271,8 @@ hone_status hone__out_finish(hone__out_file *file, hone_error *err) {
     bool sync = (file->flags & HONE_OUT_NO_SYNC) == 0;
     if (status == HONE_OK && sync && fsync(file->fd) != 0)
         status = fail(err, "sync", file->path);
+    if (status == HONE_OK && file->nameless)
+        status = name_it(file, err);
     int fd = file->fd;
     file->fd = -1;
     if (close(fd) != 0 && status == HONE_OK)
@@ -254,6 +290,7 @@ hone_status hone__out_finish(hone__out_file *file, hone_error *err) {
 void hone__out_abort(hone__out_file *file) {
     if (file == NULL)
         return;
-    (void)unlink(file->temporary);
+    if (!file->nameless)
+        (void)unlink(file->temporary);
     release(file);
 }

@@ -20,3 +20,8 @@ hone__outcome hone__outcome_from_name(const char *name) {
         i++;
     return (hone__outcome)i;
 }
+
+const char *hone__accuracy_name(hone__accuracy accuracy) {
+    static const char *const names[HONE_ACCURACY_COUNT] = {"unchecked", "passed", "failed"};
+    return names[(unsigned)accuracy < HONE_ACCURACY_COUNT ? accuracy : HONE_ACCURACY_UNCHECKED];
+}

@@ -29,7 +29,8 @@ typedef enum hone__outcome {
 typedef enum hone__accuracy {
     HONE_ACCURACY_UNCHECKED = 0,
     HONE_ACCURACY_PASSED = 1,
-    HONE_ACCURACY_FAILED = 2
+    HONE_ACCURACY_FAILED = 2,
+    HONE_ACCURACY_COUNT
 } hone__accuracy;
 
 typedef struct hone__measurement {
@@ -49,5 +50,7 @@ typedef struct hone__measurement {
 const char *hone__outcome_name(hone__outcome outcome);
 /* HONE_OUTCOME_COUNT when unknown. */
 hone__outcome hone__outcome_from_name(const char *name);
+/* "unchecked" also for what is none. */
+const char *hone__accuracy_name(hone__accuracy accuracy);
 
 #endif

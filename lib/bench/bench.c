@@ -324,7 +324,8 @@ static void command_text(const hone__bench *bench, char *text, size_t bytes) {
     hone__text_clean_line(text, bytes, words);
 }
 
-void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *what) {
+/* The evaluator broke its word: end it, blame the config that was alone in flight or mark all as suspects. */
+static void fault(hone__bench *bench, hone__outcome outcome, const char *what) {
     char reason[HONE_LIMIT_REASON_BYTES];
     char tail[256];
     char command[100];
@@ -372,7 +373,7 @@ static void fault_ended(hone__bench *bench) {
     }
     const char *when = bench->phase == HONE_PHASE_GREETING ? " during hello" : bench->phase == HONE_PHASE_PREPARING ? " during prepare" : "";
     (void)snprintf(what, sizeof what, "the evaluator %s%s%s", strncmp(how, "killed", 6) == 0 ? "was " : "", how, when);
-    hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
+    fault(bench, HONE_OUTCOME_EVALUATOR, what);
 }
 
 /* ---- replies ---- */
@@ -395,16 +396,16 @@ static void take_hello(hone__bench *bench, cJSON *reply) {
     if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok"))) {
         refuse_start(bench, reply);
         hone_error kept = bench->failure;
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, kept.message);
+        fault(bench, HONE_OUTCOME_EVALUATOR, kept.message);
         bench->failure = kept;
         return;
     }
     const cJSON *device = cJSON_GetObjectItemCaseSensitive(reply, "device");
     if (!hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "protocol"), &protocol) || protocol != HONE_BENCH_PROTOCOL) {
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, "its hello does not name protocol 1");
+        fault(bench, HONE_OUTCOME_EVALUATOR, "its hello does not name protocol 1");
     } else if (!cJSON_IsObject(device) || hone__json_string(device, "kind") == NULL ||
                !cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(device, "identity"))) {
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, "its hello has no device with kind and identity");
+        fault(bench, HONE_OUTCOME_EVALUATOR, "its hello has no device with kind and identity");
     } else {
         if (hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "parallel"), &parallel) && parallel > 0)
             bench->parallel = parallel > 64 ? 64 : (uint32_t)parallel;
@@ -499,11 +500,11 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
         char start_of[81];
         (void)snprintf(start_of, sizeof start_of, "%.*s", (int)(bytes < 80 ? bytes : 80), line);
         (void)snprintf(what, sizeof what, "the evaluator wrote a line that is no JSON object on stdout (%.160s): %s", parse_error.message, start_of);
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
+        fault(bench, HONE_OUTCOME_EVALUATOR, what);
         return;
     }
     if (!cJSON_IsObject(reply) || !hone__json_int(cJSON_GetObjectItemCaseSensitive(reply, "id"), &id) || id <= 0) {
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, "the evaluator's reply has no id");
+        fault(bench, HONE_OUTCOME_EVALUATOR, "the evaluator's reply has no id");
     } else if ((uint64_t)id == bench->control_request) {
         take_control(bench, reply);
         return;
@@ -516,7 +517,7 @@ static void take_line(hone__bench *bench, const char *line, size_t bytes) {
             hone__log(HONE_LOG_WARN, "bench", "the evaluator replied to id %lld a second time", (long long)id);
         } else {
             (void)snprintf(what, sizeof what, "the evaluator replied to id %lld, which it was never sent", (long long)id);
-            hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, what);
+            fault(bench, HONE_OUTCOME_EVALUATOR, what);
         }
     }
     cJSON_Delete(reply);
@@ -528,7 +529,7 @@ static void enforce_deadlines(hone__bench *bench) {
     if (bench->control_request != 0 && now > bench->control_deadline_ns) {
         const char *op = bench->phase == HONE_PHASE_GREETING ? "hello" : bench->phase == HONE_PHASE_PREPARING ? "prepare" : "compare or cancel";
         (void)snprintf(what, sizeof what, "the evaluator did not answer %s within %.0f s", op, bench->control_limit_s);
-        hone__bench_fault(bench, HONE_OUTCOME_TIMEOUT, what);
+        fault(bench, HONE_OUTCOME_TIMEOUT, what);
         return;
     }
     for (uint32_t i = 0; i < bench->queue_count + bench->known_count + bench->dropped_count; i++) {
@@ -541,7 +542,7 @@ static void enforce_deadlines(hone__bench *bench) {
         bool compiling = job->state == HONE_JOB_COMPILING;
         (void)snprintf(what, sizeof what, "the evaluator did not answer %s within %.0f s", compiling ? "compile" : "measure",
                        (compiling ? bench->options.compile_s : bench->options.run_s) + HONE_BENCH_MARGIN_S);
-        hone__bench_fault(bench, compiling ? HONE_OUTCOME_COMPILE_TIMEOUT : HONE_OUTCOME_TIMEOUT, what);
+        fault(bench, compiling ? HONE_OUTCOME_COMPILE_TIMEOUT : HONE_OUTCOME_TIMEOUT, what);
         return;
     }
 }
@@ -592,7 +593,7 @@ hone_status hone__bench_pump(hone__bench *bench, uint32_t timeout_ms, hone_error
     if (bench->phase == HONE_PHASE_DOWN || bench->phase == HONE_PHASE_DEAD)
         return HONE_OK;
     if (bench->channel.broken)
-        hone__bench_fault(bench, HONE_OUTCOME_EVALUATOR, "the evaluator wrote a line longer than the limit on stdout");
+        fault(bench, HONE_OUTCOME_EVALUATOR, "the evaluator wrote a line longer than the limit on stdout");
     else if (bench->channel.out_closed)
         fault_ended(bench);
     else
@@ -602,7 +603,7 @@ hone_status hone__bench_pump(hone__bench *bench, uint32_t timeout_ms, hone_error
 
 void hone__bench_interrupt(hone__bench *bench, const char *why) {
     if (bench->phase != HONE_PHASE_DEAD && bench->phase != HONE_PHASE_DOWN && hone__bench_in_flight(bench) > 0)
-        hone__bench_fault(bench, HONE_OUTCOME_TIMEOUT, why);
+        fault(bench, HONE_OUTCOME_TIMEOUT, why);
 }
 
 hone_status hone__bench_prepare(hone__bench *bench, const cJSON *prepare, int (*tick)(void *user), void *user, hone_error *err) {

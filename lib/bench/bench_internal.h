@@ -108,8 +108,6 @@ struct hone__bench {
 
 /* One step: start or restart, send what may be sent, wait at most timeout_ms, take in replies, enforce deadlines. */
 hone_status hone__bench_pump(hone__bench *bench, uint32_t timeout_ms, hone_error *err);
-/* The evaluator broke its word: end it, blame the config that was alone in flight or mark all as suspects. */
-void hone__bench_fault(hone__bench *bench, hone__outcome outcome, const char *what);
 /* Send a control request: {"id":N,"op":OP,BODY}.  Nothing else may be in flight. */
 hone_status hone__bench_control(hone__bench *bench, const char *op, const char *body, double limit_s);
 hone_status hone__bench_send_compile(hone__bench *bench, hone__job *job);

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-void hone__answer_clear(hone_answer *answer) {
+/* Free what the answer owns, but not the answer. */
+static void clear(hone_answer *answer) {
     if (answer->has_source)
         hone__entry_clear(&answer->source);
     answer->has_source = false;
@@ -21,7 +22,7 @@ void hone__answer_clear(hone_answer *answer) {
 void hone_answer_free(hone_answer *answer) {
     if (answer == NULL)
         return;
-    hone__answer_clear(answer);
+    clear(answer);
     hone__free(answer);
 }
 
@@ -31,16 +32,6 @@ void hone__entry_promote(hone__entry *entry, uint32_t rank) {
     hone__ranked best = entry->best;
     entry->best = entry->alternative[rank - 1];
     entry->alternative[rank - 1] = best;
-}
-
-bool hone__answer_take_entry(hone_answer *answer, hone__entry *out) {
-    if (!answer->has_source)
-        return false;
-    *out = answer->source;
-    answer->source = (hone__entry){.kernel_name = NULL};
-    answer->has_source = false;
-    hone__entry_promote(out, answer->rank);
-    return true;
 }
 
 hone_match hone_answer_match(const hone_answer *answer) {
@@ -77,15 +68,9 @@ static void string(hone__buf *buf, const char *name, const char *value) {
         hone__buf_json_string(buf, value);
 }
 
-/* JSON text out of a record: what is not JSON is shown as a string, never pasted. */
 static void json(hone__buf *buf, const char *name, const char *text) {
-    cJSON *item = NULL;
     hone__buf_printf(buf, ",\"%s\":", name);
-    if (hone__json_parse(&item, text, strlen(text), "record", NULL) == HONE_OK)
-        hone__json_print(buf, item);
-    else
-        hone__buf_json_string(buf, text);
-    cJSON_Delete(item);
+    hone__json_print_text(buf, text);
 }
 
 static void sizes(hone__buf *buf, const hone__query *query) {
@@ -96,10 +81,6 @@ static void sizes(hone__buf *buf, const hone__query *query) {
         hone__buf_printf(buf, ":%lld", (long long)query->problem.size[i]);
     }
     hone__buf_char(buf, '}');
-}
-
-static const char *accuracy_name(hone__accuracy accuracy) {
-    return accuracy == HONE_ACCURACY_PASSED ? "passed" : accuracy == HONE_ACCURACY_FAILED ? "failed" : "unchecked";
 }
 
 /* Times are of this problem on this device when the match is exact; else they stand in "from". */
@@ -137,7 +118,7 @@ static void provenance(hone__buf *buf, const hone_answer *answer) {
     string(buf, "strategy", source->strategy);
     string(buf, "model", source->model);
     hone__buf_printf(buf, ",\"trials\":%u", source->trials);
-    string(buf, "accuracy", accuracy_name(source->accuracy));
+    string(buf, "accuracy", hone__accuracy_name(source->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s", source->tie ? "true" : "false");
     if (answer->match == HONE_MATCH_EXACT && source->roofline > 0)
         number(buf, "roofline", source->roofline);

@@ -165,41 +165,19 @@ static hone_status fail_encode(hone_error *err, hone_status status, const char *
 
 typedef struct list_call {
     const uint8_t *kernel_id;
-    uint32_t max, count, capacity, damaged;
-    hone__entry *entry;
+    hone__entry_list list;
+    uint32_t damaged;
 } list_call;
-
-static hone_status list_add(list_call *call, hone__entry *entry) {
-    if (call->count == call->capacity) {
-        uint32_t capacity = call->capacity == 0 ? 16 : call->capacity * 2;
-        hone__entry *grown = hone__realloc(call->entry, capacity * sizeof *grown);
-        if (grown == NULL) {
-            hone__entry_clear(entry);
-            return HONE_E_NOMEM;
-        }
-        call->entry = grown;
-        call->capacity = capacity;
-    }
-    call->entry[call->count++] = *entry;
-    return HONE_OK;
-}
-
-static void list_free(list_call *call) {
-    for (uint32_t i = 0; i < call->count; i++)
-        hone__entry_clear(&call->entry[i]);
-    hone__free(call->entry);
-    call->entry = NULL;
-    call->count = call->capacity = call->damaged = 0;
-}
 
 static hone_status list_fn(hone__txn *txn, void *user, hone_error *err) {
     list_call *call = user;
-    list_free(call); /* this may be a second run */
+    hone__entry_list_clear(&call->list); /* this may be a second run */
+    call->damaged = 0;
     MDB_cursor *cursor;
     MDB_val key, value;
     HONE_TRY(hone__txn_cursor(txn, HONE_TABLE_ENTRY, &cursor));
     hone_status status = hone__cursor_seek(txn, cursor, (hone__slot_key){call->kernel_id, 8}, &key, &value);
-    while (status == HONE_OK && call->count < call->max) {
+    while (status == HONE_OK && call->list.count < call->list.max) {
         if (key.mv_size < 8 || memcmp(key.mv_data, call->kernel_id, 8) != 0)
             break;
         hone__entry entry;
@@ -211,7 +189,7 @@ static hone_status list_fn(hone__txn *txn, void *user, hone_error *err) {
         else if (memcmp(entry.key.kernel, call->kernel_id, 16) != 0)
             hone__entry_clear(&entry); /* shares the first eight bytes only */
         else
-            status = list_add(call, &entry);
+            status = hone__entry_list_add(&call->list, &entry);
         if (status == HONE_OK)
             status = hone__cursor_next(txn, cursor, &key, &value);
     }
@@ -225,16 +203,16 @@ hone_status hone__cache_of_kernel(const hone_cache *cache, const uint8_t kernel_
                                   hone_error *err) {
     *out = NULL;
     *count = 0;
-    list_call call = {.kernel_id = kernel_id, .max = max};
+    list_call call = {.kernel_id = kernel_id, .list = {.max = max}};
     hone_status status = hone__store_read_entries(cache, list_fn, &call, err);
     if (status != HONE_OK) {
-        list_free(&call);
+        hone__entry_list_clear(&call.list);
         return status;
     }
     if (call.damaged > 0)
         hone__cache_count(cache, "miss_corrupt", call.damaged);
-    *out = call.entry;
-    *count = call.count;
+    *out = call.list.entry;
+    *count = call.list.count;
     return HONE_OK;
 }
 

@@ -83,50 +83,12 @@ hone_status hone_cache_each(const hone_cache *cache, hone_entry_fn *fn, void *us
 
 /* ---- show ---- */
 
-typedef struct search_call {
-    char prefix[33];
-    size_t length;
-    uint32_t found;
-    hone__key key;
-} search_call;
-
-static int match_one(const hone__entry *entry, void *user) {
-    search_call *call = user;
-    hone__hash hash;
-    char hex[33];
-    memcpy(hash.byte, entry->key.key, 16);
-    hone__hash_hex(&hash, hex);
-    if (strncmp(hex, call->prefix, call->length) == 0) {
-        call->key = entry->key;
-        call->found++;
-    }
-    return call->found > 1;
-}
-
-static hone_status read_prefix(search_call *call, const char *key, hone_error *err) {
-    size_t length = key == NULL ? 0 : strlen(key);
-    bool fine = length >= 4 && length <= 32;
-    for (size_t i = 0; fine && i < length; i++) {
-        char c = key[i] >= 'A' && key[i] <= 'F' ? (char)(key[i] - 'A' + 'a') : key[i];
-        fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        call->prefix[i] = c;
-    }
-    call->length = length;
-    if (!fine)
-        return hone__fail(err, HONE_E_ARG, "cache", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
-    return HONE_OK;
-}
-
 static hone_status find_key(const hone_cache *cache, const char *key, hone__key *out, hone_error *err) {
-    search_call call = {.found = 0};
-    HONE_TRY(read_prefix(&call, key, err));
-    HONE_TRY(each_entry(cache, match_one, &call, NULL, err));
-    if (call.found == 0)
-        return hone__fail(err, HONE_E_NOTFOUND, "cache", "no entry whose key begins with %s in %s", call.prefix, hone_cache_path(cache));
-    if (call.found > 1)
-        return hone__fail(err, HONE_E_ARG, "cache", "several keys begin with %s in %s; give more digits", call.prefix, hone_cache_path(cache));
-    *out = call.key;
-    return HONE_OK;
+    hone__source *source;
+    HONE_TRY(hone__cache_source(&source, cache, err));
+    hone_status status = hone__source_find(source, key, out, err);
+    hone__source_close(source);
+    return status;
 }
 
 static void print_member(hone__buf *buf, const char *name, const char *text) {
@@ -159,7 +121,7 @@ static hone_status print_session(hone__buf *buf, const hone_cache *cache, const 
                          (long long)session.started_unix_s);
         hone__buf_json_double(buf, session.seconds);
         hone__buf_text(buf, ",\"options\":");
-        hone__record_print_json(buf, session.options);
+        hone__json_print_text(buf, session.options);
         hone__buf_text(buf, "},\"trials\":[");
         for (uint32_t i = 0; i < count; i++) {
             if (i > 0)
@@ -186,16 +148,8 @@ static hone_status print_kernel(hone__buf *buf, const hone_cache *cache, const h
         return HONE_OK;
     }
     HONE_TRY(status);
-    hone__buf_text(buf, ",\"kernel\":{");
-    print_member(buf, "name", info.name);
-    hone__buf_char(buf, ',');
-    print_member(buf, "language", info.language);
-    hone__buf_char(buf, ',');
-    hone__buf_text(buf, "\"space\":");
-    hone__record_print_json(buf, info.space);
-    hone__buf_char(buf, ',');
-    print_member(buf, "source", info.source);
-    hone__buf_char(buf, '}');
+    hone__buf_text(buf, ",\"kernel\":");
+    hone__kernel_info_print(buf, &info);
     hone__kernel_info_clear(&info);
     return HONE_OK;
 }

@@ -3,6 +3,7 @@
 #include "alloc.h"
 #include "json.h"
 #include "limit.h"
+#include "options.h"
 #include "status.h"
 
 #include <errno.h>
@@ -13,17 +14,7 @@
 
 hone_status hone__exchange_options(hone_exchange_options *out, const hone_exchange_options *options, hone_error *err) {
     *out = (hone_exchange_options)HONE_EXCHANGE_OPTIONS_INIT;
-    if (options == NULL)
-        return HONE_OK;
-    if (options->struct_size < sizeof options->struct_size)
-        return hone__fail(err, HONE_E_ARG, "exchange", "hone_exchange_options.struct_size is not set; use HONE_EXCHANGE_OPTIONS_INIT");
-    const unsigned char *bytes = (const unsigned char *)options;
-    for (size_t i = sizeof *out; i < options->struct_size; i++) {
-        if (bytes[i] != 0)
-            return hone__fail(err, HONE_E_UNSUPPORTED, "exchange", "hone_exchange_options has members that this version (%s) does not know",
-                              HONE_VERSION_STRING);
-    }
-    memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_exchange_options", err));
     if (out->policy > HONE_MERGE_THEIRS)
         return hone__fail(err, HONE_E_ARG, "exchange", "%u is no policy of merge", out->policy);
     HONE_TRY(hone__filter_check(out->filter, err));
@@ -68,9 +59,59 @@ void hone__source_shut(hone__opened *opened) {
     *opened = (hone__opened){NULL, NULL, NULL};
 }
 
+/* ---- one entry ---- */
+
+/* Lower case, as hone__hash_hex prints. */
+static hone_status read_digits(char out[33], const char *digits, hone_error *err) {
+    size_t length = digits == NULL ? 0 : strlen(digits);
+    if (length < 4 || length > 32 || strspn(digits, "0123456789abcdefABCDEF") != length)
+        return hone__fail(err, HONE_E_ARG, "exchange", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
+    for (size_t i = 0; i <= length; i++)
+        out[i] = digits[i] >= 'A' && digits[i] <= 'F' ? (char)(digits[i] - 'A' + 'a') : digits[i];
+    return HONE_OK;
+}
+
+static bool begins_with(const hone__item *item, const char *digits) {
+    hone__hash hash;
+    char hex[33];
+    memcpy(hash.byte, item->slot + HONE_SLOT_BYTES - sizeof hash.byte, sizeof hash.byte);
+    hone__hash_hex(&hash, hex);
+    return strncmp(hex, digits, strlen(digits)) == 0;
+}
+
+hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err) {
+    char wanted[33];
+    unsigned found = 0;
+    HONE_TRY(read_digits(wanted, digits, err));
+    for (;;) {
+        hone__item item;
+        hone__entry entry;
+        const char *reason = NULL;
+        hone_status status = source->next(source, &item, &reason, err);
+        if (status == HONE_E_NOTFOUND)
+            break;
+        if (status != HONE_OK && reason == NULL)
+            return status;
+        if (status != HONE_OK || !begins_with(&item, wanted))
+            continue;
+        status = hone__item_decode(&entry, &item);
+        if (status == HONE_E_NOMEM)
+            return hone__fail(err, status, "exchange", "no memory to read %s", source->name);
+        if (status != HONE_OK)
+            continue;
+        if (found++ > 0) {
+            hone__entry_clear(&entry);
+            return hone__fail(err, HONE_E_ARG, "exchange", "several keys begin with %s in %s; give more digits", wanted, source->name);
+        }
+        *out = entry.key;
+        hone__entry_clear(&entry);
+    }
+    return found == 1 ? HONE_OK : hone__fail(err, HONE_E_NOTFOUND, "exchange", "no entry whose key begins with %s in %s", wanted, source->name);
+}
+
 /* ---- events and report ---- */
 
-void hone__tally_reason(hone__tally *tally, const char *reason) {
+static void tally_reason(hone__tally *tally, const char *reason) {
     for (int i = 0; i < HONE_REASONS_MAX; i++) {
         if (tally->reason[i] == NULL)
             tally->reason[i] = reason;
@@ -84,7 +125,7 @@ void hone__tally_reason(hone__tally *tally, const char *reason) {
 int hone__exchange_event(const hone_exchange_options *options, hone__tally *tally, const hone__merge_event *event) {
     static const char *const actions[] = {"imported", "same", "kept", "rejected", "filtered", "removed"};
     if (event->reason != NULL && event->fate != HONE_MERGE_SAME)
-        hone__tally_reason(tally, event->reason);
+        tally_reason(tally, event->reason);
     bool plain = event->fate == HONE_MERGE_IMPORTED || event->fate == HONE_MERGE_SAME || event->fate == HONE_MERGE_FILTERED;
     if (options->event == NULL || plain)
         return 0;

@@ -17,6 +17,8 @@ typedef struct hone__opened {
 } hone__opened;
 hone_status hone__source_open(hone__opened *out, const char *path, const hone_pack_options *options, hone_error *err);
 void hone__source_shut(hone__opened *opened);
+/* The one entry whose key begins with `digits`, 4 to 32 hexadecimal ones; damaged entries do not count.  HONE_E_NOTFOUND, HONE_E_ARG: no digits, or several entries. */
+hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err);
 
 /* ---- the report (spec/json.md, "exchange") ---- */
 enum { HONE_REASONS_MAX = 8 };
@@ -27,7 +29,6 @@ typedef struct hone__tally {
     const char *reason[HONE_REASONS_MAX];     /* static texts */
     uint64_t reason_count[HONE_REASONS_MAX];
 } hone__tally;
-void hone__tally_reason(hone__tally *tally, const char *reason);
 /* Sends an event for what is not simply taken over; non-zero cancels. */
 int hone__exchange_event(const hone_exchange_options *options, hone__tally *tally, const hone__merge_event *event);
 /* `out` NULL: import.  `info` NULL: nothing was written as a pack. */

@@ -229,7 +229,6 @@ static hone_status import_kernel(importing *im, hone__kernel_info *info, hone_er
     hone__kernel_info old, kept = *info;
     if (im->options->without_source != 0)
         kept.source = none;
-    im->kernels++;
     hone_status status = hone__cache_get_kernel(im->cache, info->id, &old, NULL);
     if (status == HONE_OK) {
         bool better = hone__pack_kernel_compare(&kept, &old) < 0;
@@ -239,6 +238,7 @@ static hone_status import_kernel(importing *im, hone__kernel_info *info, hone_er
     } else if (status != HONE_E_NOTFOUND && status != HONE_E_CORRUPT) {
         return HONE_OK; /* of a newer Hone: it stays */
     }
+    im->kernels++;
     return im->options->dry_run != 0 ? HONE_OK : keep_kernel(im, &kept, err);
 }
 

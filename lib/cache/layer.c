@@ -1,6 +1,7 @@
 /* layer.c: packs under a cache. */
 #include "layer.h"
 #include "alloc.h"
+#include "options.h"
 #include "sign.h"
 #include "site.h"
 #include "status.h"
@@ -82,9 +83,9 @@ hone_status hone__layer_open(hone__pack **out, const char *path, const hone_pack
     *out = NULL;
     if (path == NULL)
         return hone__fail(err, HONE_E_ARG, "pack", "no path of a pack was given");
-    if (options != NULL && options->struct_size >= sizeof *options && options->require_signature != 0)
-        return open_signed(out, path, options, err);
-    return hone__pack_open(out, path, options, err);
+    hone_pack_options o = HONE_PACK_OPTIONS_INIT;
+    HONE_TRY(hone__options_read(&o, sizeof o, options, "hone_pack_options", err));
+    return o.require_signature != 0 ? open_signed(out, path, &o, err) : hone__pack_open(out, path, &o, err);
 }
 
 /* ---- adding ---- */
@@ -145,18 +146,17 @@ hone_status hone_cache_add_pack_memory(hone_cache *cache, const char *name, cons
     HONE_TRY(check_room(cache, err));
     if (name == NULL || bytes == NULL)
         return hone__fail(err, HONE_E_ARG, "pack", "a pack in memory needs a name and bytes");
-    hone_pack_options plain = HONE_PACK_OPTIONS_INIT;
-    bool required = options != NULL && options->struct_size >= sizeof *options && options->require_signature != 0;
-    if (required) {
-        HONE_TRY(check_policy(options, name, err));
-        if (options->signature == NULL)
+    hone_pack_options o = HONE_PACK_OPTIONS_INIT;
+    HONE_TRY(hone__options_read(&o, sizeof o, options, "hone_pack_options", err));
+    if (o.require_signature != 0) {
+        HONE_TRY(check_policy(&o, name, err));
+        if (o.signature == NULL)
             return hone__fail(err, HONE_E_ARG, "pack", "%s: the signature of a pack in memory must be named", name);
-        HONE_TRY(hone__signature_check_bytes(bytes, count, name, options->signature, options->trust, signer, err));
-        plain = without_signature(options);
-        options = &plain;
+        HONE_TRY(hone__signature_check_bytes(bytes, count, name, o.signature, o.trust, signer, err));
     }
-    HONE_TRY(hone__pack_open_memory(&pack, name, bytes, count, options, err));
-    if (required)
+    hone_pack_options plain = without_signature(&o);
+    HONE_TRY(hone__pack_open_memory(&pack, name, bytes, count, &plain, err));
+    if (o.require_signature != 0)
         hone__pack_set_signer(pack, signer);
     return add(cache, pack, err);
 }

@@ -27,8 +27,6 @@ hone_status hone__layers_get(const hone_cache *cache, const hone__key *key, hone
  * device has now; the config that it gives is its best.  False: there is none. */
 bool hone__exact_enough(const hone_cache *cache, const hone_kernel *kernel, const hone_device *device, const hone_problem *problem,
                         hone__effort effort, bool current, hone__entry *out);
-/* The entry that a look-up's answer came from, taken out of the answer, with the config that it gave as its best; false: it came from none. */
-bool hone__answer_take_entry(hone_answer *answer, hone__entry *out);
 /* As hone__cache_of_kernel, of one layer. */
 hone_status hone__layer_of_kernel(const hone_cache *cache, uint32_t layer, const uint8_t kernel_id[16], uint32_t max, hone__entry **out,
                                   uint32_t *count, hone_error *err);

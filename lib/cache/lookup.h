@@ -75,8 +75,6 @@ const hone__ranked *hone__entry_ranked(const hone__entry *entry, uint32_t rank);
 /* Was the entry measured under another driver or toolkit than this device has?  Appends what has changed. */
 bool hone__entry_changed(const hone__query *query, const hone__entry *entry, hone__buf *why);
 
-/* Free what the answer owns, but not the answer. */
-void hone__answer_clear(hone_answer *answer);
 void hone__answer_print(hone__buf *buf, const hone_answer *answer);
 void hone__print_id(hone__buf *buf, const uint8_t id[16]);
 

@@ -65,13 +65,15 @@ static bool is_out_of_space(const char *path) {
 
 hone_status hone__mdb_fail(hone_error *err, const hone__store *store, int code, const char *verb) {
     hone_status status = hone__mdb_status(code);
-    if (code == EIO && is_out_of_space(store->path))
+    if (code == EIO && is_out_of_space(store->path)) {
+        code = ENOSPC;
         status = HONE_E_NOSPACE;
+    }
     const char *way_out = "";
     if (status == HONE_E_NOSPACE)
         way_out = "; free some space, or set HONE_CACHE to another disk";
     else if (status == HONE_E_FULL)
-        way_out = "; raise map_bytes_max, or start a new cache";
+        way_out = "; make room (`hone prune`, `hone gc`, then `hone compact`), start a new cache, or raise map_bytes_max";
     else if (status == HONE_E_PERM)
         way_out = "; make it yours to read and write, or set HONE_CACHE to another file";
     else if (status == HONE_E_CORRUPT)

@@ -130,8 +130,6 @@ void hone__wanted_gone(hone__wanted *wanted);
 void hone__want_clear(hone__want *want);
 /* Wait until nothing is queued or under way; false at the deadline. */
 bool hone__wanted_idle(hone__wanted *wanted, uint32_t wait_ms);
-/* Tell the worker to stop, wait for it at most so long, join it; false: it is still at work and has been left to end by itself. */
-bool hone__wanted_close(hone__wanted *wanted, uint32_t wait_ms);
 /* Close and take it off the cache. */
 bool hone__cache_stop_wanting(hone_cache *cache, uint32_t wait_ms);
 

@@ -184,6 +184,8 @@ static hone__attempt open_sound(hone__opening *o, int fd, bool is_new, const str
     if (result != HONE_ATTEMPT_DONE)
         return result;
     result = hone__tables_open(o, fd);
+    if (o->foreign)
+        result = hone__opening_damaged(o, "it is another program's LMDB file");
     if (result == HONE_ATTEMPT_NEEDS_LOCK && store->read_only)
         result = hone__opening_damaged(o, "it has no tables");
     if (result == HONE_ATTEMPT_NEEDS_LOCK && o->locked)
@@ -195,6 +197,7 @@ static hone__attempt open_sound(hone__opening *o, int fd, bool is_new, const str
 
 static hone__attempt try_open(hone__opening *o) {
     hone__store *store = o->store;
+    o->foreign = false;
     int fd, flags = store->read_only ? O_RDONLY : O_RDWR;
     struct stat info;
     hone_status status = hone__open_trusted(&fd, &info, store->path, flags | (o->locked && !store->read_only ? O_CREAT : 0), store->read_only, o->err);
@@ -261,9 +264,12 @@ static hone_status set_aside(hone__opening *o) {
 }
 
 /* A slip of the pen (`--cache kernel.json`) must not move somebody's file: a cache has LMDB's magic, or at least, once it was in use, a lock
- * file beside it. */
-static bool was_a_cache(const hone__store *store) {
+ * file beside it; and it is no other program's database. */
+static bool was_a_cache(const hone__opening *o) {
+    const hone__store *store = o->store;
     struct stat info;
+    if (o->foreign)
+        return false;
     if (lstat(store->lock_path, &info) == 0)
         return true;
     int fd = open(store->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -279,7 +285,7 @@ static hone__attempt settle(hone__opening *o) {
         result = try_open(o); /* somebody moved the file meanwhile */
     if (!o->locked || o->store->read_only) /* who only reads leaves a damaged file where it is */
         return result;
-    if (result == HONE_ATTEMPT_DAMAGED && !was_a_cache(o->store))
+    if (result == HONE_ATTEMPT_DAMAGED && !was_a_cache(o))
         return hone__opening_failed(o, hone__fail(o->err, HONE_E_CORRUPT, "cache", "%s is no Hone cache (%s): name another file, or move this one away",
                                                   o->store->path, o->reason));
     /* Twice at the most: a fresh file can only be damaged by somebody at work right now. */
@@ -329,7 +335,7 @@ hone_status hone__env_open(hone__store *store, bool locked, uint32_t wait_ms, ho
     }
     if (result == HONE_ATTEMPT_DONE)
         return HONE_OK;
-    if (result == HONE_ATTEMPT_DAMAGED && !was_a_cache(store))
+    if (result == HONE_ATTEMPT_DAMAGED && !was_a_cache(&o))
         return hone__fail(err, HONE_E_CORRUPT, "cache", "%s is no Hone cache: %s", store->path, o.reason);
     if (result == HONE_ATTEMPT_DAMAGED)
         return hone__fail(err, HONE_E_CORRUPT, "cache", "%s cannot be used: %s; it was left as it is: whoever opens it for writing moves it to %s.corrupt-TIME and begins a new one",

@@ -15,6 +15,7 @@ typedef enum hone__attempt {
 typedef struct hone__opening {
     hone__store *store;
     bool locked, lock_file_usable;
+    bool foreign;                /* DAMAGED: another program's, which stays where it is */
     hone_status status;
     hone_error *err;
     char reason[160];

@@ -44,10 +44,22 @@ static hone__attempt check_format(hone__opening *o, MDB_txn *txn, MDB_dbi dbi) {
     else if (status != HONE_OK)
         result = hone__opening_failed(o, hone__fail(o->err, status, "cache", "cannot read the format record of %s", o->store->path));
     else if (strcmp(format.application, "hone") != 0 || format.reader == 0 || format.reader > format.writer)
-        result = hone__opening_damaged(o, "it belongs to another program");
+        result = hone__opening_damaged(o, "its format record is not Hone's");
     if (status == HONE_OK)
         hone__record_clear(&format, &format_layout);
     return result;
+}
+
+/* Another program's database: it holds something, and less than half of Hone's tables.  Damage takes one or two of them. */
+static bool is_foreign(MDB_txn *txn) {
+    MDB_dbi dbi;
+    MDB_stat stat = {0};
+    unsigned found = 0;
+    if (mdb_dbi_open(txn, NULL, 0, &dbi) != 0 || mdb_stat(txn, dbi, &stat) != 0)
+        return false;
+    for (unsigned t = 0; t < HONE_TABLE_COUNT; t++)
+        found += mdb_dbi_open(txn, table_names[t], 0, &dbi) == 0;
+    return stat.ms_entries > 0 && found < HONE_TABLE_COUNT / 2;
 }
 
 /* The first `count` tables by name; HONE_ATTEMPT_NEEDS_LOCK when one is missing. */
@@ -88,6 +100,7 @@ hone__attempt hone__tables_open(hone__opening *o, int fd) {
     if (rc != 0)
         return hone__opening_judge(o, rc, "read");
     hone__attempt result = find_tables(o, txn, tables_needed(o->store), 0);
+    o->foreign = result == HONE_ATTEMPT_NEEDS_LOCK && is_foreign(txn);
     if (result == HONE_ATTEMPT_DONE)
         result = check_format(o, txn, o->store->dbi[HONE_TABLE_META]);
     if (result != HONE_ATTEMPT_DONE) {

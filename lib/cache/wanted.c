@@ -207,7 +207,8 @@ bool hone__wanted_idle(hone__wanted *wanted, uint32_t wait_ms) {
     return idle;
 }
 
-bool hone__wanted_close(hone__wanted *wanted, uint32_t wait_ms) {
+/* Tell the worker to stop, wait for it at most so long, join it; false: it is still at work and has been left to end by itself. */
+static bool stop(hone__wanted *wanted, uint32_t wait_ms) {
     struct timespec deadline = after_ms(wait_ms);
     int code = 0;
     (void)pthread_mutex_lock(&wanted->mutex);
@@ -228,7 +229,7 @@ bool hone__cache_stop_wanting(hone_cache *cache, uint32_t wait_ms) {
     hone__wanted *wanted = atomic_exchange(&cache->wanted, NULL);
     if (wanted == NULL)
         return true;
-    bool gone = hone__wanted_close(wanted, wait_ms);
+    bool gone = stop(wanted, wait_ms);
     /* Look-ups may still have it in hand: it goes with the cache. */
     (void)pthread_mutex_lock(&cache->sites_mutex);
     wanted->next = cache->old_wanted;

@@ -51,7 +51,7 @@ static void print_side(hone__buf *line, const char *name, const hone__entry *ent
     hone__buf_text(line, "{\"time_ms\":");
     hone__buf_json_double(line, entry->best.time_ns / 1e6);
     hone__buf_text(line, ",\"config\":");
-    hone__record_print_json(line, entry->best.config);
+    hone__json_print_text(line, entry->best.config);
     hone__buf_printf(line, ",\"effort\":\"%s\",\"trials\":%u,\"created_unix_s\":%lld,\"strategy\":", hone__effort_name(entry->effort), entry->trials,
                      (long long)entry->created_unix_s);
     hone__buf_json_string(line, entry->strategy);
@@ -71,9 +71,9 @@ static hone_status tell(diffing *d, const char *change, const hone__entry *a, co
     hone__buf_printf(line, "{\"change\":\"%s\",\"key\":\"%s\",\"kernel\":", change, hex);
     hone__buf_json_string(line, any->kernel_name);
     hone__buf_text(line, ",\"sizes\":");
-    hone__record_print_json(line, any->sizes);
+    hone__json_print_text(line, any->sizes);
     hone__buf_text(line, ",\"device\":");
-    hone__record_print_json(line, any->device);
+    hone__json_print_text(line, any->device);
     print_side(line, "a", a);
     print_side(line, "b", b);
     bool timed = a != NULL && b != NULL && a->best.time_ns > 0 && b->best.time_ns > 0;

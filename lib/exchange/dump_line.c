@@ -71,8 +71,7 @@ static const member kernel_members[] = {
 #undef M
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static const char *const accuracy_names[] = {"unchecked", "passed", "failed"};
-enum { ACCURACY_COUNT = HONE_ACCURACY_FAILED + 1, EFFORT_COUNT = HONE_EFFORT_THOROUGH + 1 };
+enum { EFFORT_COUNT = HONE_EFFORT_THOROUGH + 1 };
 
 /* ---- writing ---- */
 
@@ -98,18 +97,11 @@ static bool is_shallow(const char *text) {
 
 /* Objects and arrays that are written as we would write them; everything else, damage too, is a string and comes back as it was. */
 static void put_json(hone__buf *buf, const char *text) {
-    cJSON *json = NULL;
-    char *again = NULL;
-    if ((text[0] == '{' || text[0] == '[') && is_shallow(text)) {
-        if (hone__json_parse(&json, text, strlen(text), "record", NULL) == HONE_OK)
-            again = hone__json_text(json);
-        cJSON_Delete(json);
-    }
-    if (again != NULL && strcmp(again, text) == 0)
+    bool as_it_is = (text[0] == '{' || text[0] == '[') && is_shallow(text) && hone__json_is_printed(text);
+    if (as_it_is)
         hone__buf_text(buf, text);
     else
         hone__buf_json_string(buf, text);
-    hone__free(again);
 }
 
 static void put_members(hone__buf *buf, const member *table, size_t count, const char *base);
@@ -167,7 +159,7 @@ static void put_member(hone__buf *buf, const member *m, const char *base) {
         break;
     case MEMBER_ACCURACY:
         memcpy(&u32, at, sizeof u32);
-        hone__buf_printf(buf, "\"%s\"", u32 < ACCURACY_COUNT ? accuracy_names[u32] : "unchecked");
+        hone__buf_printf(buf, "\"%s\"", hone__accuracy_name((hone__accuracy)u32));
         break;
     case MEMBER_RANKED:
         put_ranked(buf, at);
@@ -266,7 +258,7 @@ static const char *effort_of(uint32_t value) {
 }
 
 static const char *accuracy_of(uint32_t value) {
-    return accuracy_names[value];
+    return hone__accuracy_name((hone__accuracy)value);
 }
 
 static hone_status read_text(const reading *r, const member *m, const cJSON *item, char *at) {
@@ -355,7 +347,7 @@ static hone_status read_member(const reading *r, const member *m, const cJSON *i
         memcpy(at, &u32, sizeof u32);
         return HONE_OK;
     case MEMBER_ACCURACY:
-        if (!read_name(item, accuracy_of, ACCURACY_COUNT, &u32))
+        if (!read_name(item, accuracy_of, HONE_ACCURACY_COUNT, &u32))
             return refuse(r, m->name, "is none of unchecked, passed, failed");
         memcpy(at, &u32, sizeof u32);
         return HONE_OK;

@@ -52,48 +52,6 @@ hone_status hone_list(char **report, const char *path, const hone_work_options *
 
 /* ---- packs ---- */
 
-typedef struct wanted {
-    char prefix[33];
-    size_t length;
-} wanted;
-
-static hone_status read_prefix(wanted *out, const char *key, hone_error *err) {
-    size_t length = key == NULL ? 0 : strlen(key);
-    bool fine = length >= 4 && length <= 32 && strspn(key, "0123456789abcdefABCDEF") == length;
-    if (!fine)
-        return hone__fail(err, HONE_E_ARG, "exchange", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
-    for (size_t i = 0; i <= length; i++)
-        out->prefix[i] = key[i] >= 'A' && key[i] <= 'F' ? (char)(key[i] - 'A' + 'a') : key[i];
-    out->length = length;
-    return HONE_OK;
-}
-
-static bool has_prefix(const wanted *w, const hone__key *key) {
-    hone__hash hash;
-    char hex[33];
-    memcpy(hash.byte, key->key, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
-    return strncmp(hex, w->prefix, w->length) == 0;
-}
-
-/* The one key that begins so. */
-static hone_status find_key(hone__stream *stream, const wanted *w, hone__key *out, hone_error *err) {
-    const hone__entry *entry;
-    hone_status status;
-    unsigned found = 0;
-    while (found < 2 && (status = hone__stream_next(stream, &entry, err)) == HONE_OK) {
-        if (has_prefix(w, &entry->key)) {
-            *out = entry->key;
-            found++;
-        }
-    }
-    if (found > 1)
-        return hone__fail(err, HONE_E_ARG, "exchange", "several keys begin with %s in %s; give more digits", w->prefix, stream->path);
-    if (status != HONE_E_NOTFOUND)
-        return status;
-    return found == 1 ? HONE_OK : hone__fail(err, HONE_E_NOTFOUND, "exchange", "no entry whose key begins with %s in %s", w->prefix, stream->path);
-}
-
 static void print_text(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, "\"%s\":", name);
     hone__buf_json_string(buf, text);
@@ -109,15 +67,7 @@ static hone_status print_shown(hone__buf *buf, const hone__stream *stream, const
     hone__buf_text(buf, ",\"session\":null,\"trials\":[],\"kernel\":");
     hone_status status = hone__pack_get_kernel(stream->opened.pack, key->kernel, &info, err);
     if (status == HONE_OK) {
-        hone__buf_char(buf, '{');
-        print_text(buf, "name", info.name);
-        hone__buf_char(buf, ',');
-        print_text(buf, "language", info.language);
-        hone__buf_text(buf, ",\"space\":");
-        hone__record_print_json(buf, info.space);
-        hone__buf_char(buf, ',');
-        print_text(buf, "source", info.source);
-        hone__buf_char(buf, '}');
+        hone__kernel_info_print(buf, &info);
         hone__kernel_info_clear(&info);
     } else {
         hone__buf_text(buf, "null");
@@ -136,18 +86,16 @@ int hone_is_pack(const char *path) {
 }
 
 hone_status hone_pack_show(char **json, const char *path, const char *key, const hone_pack_options *options, hone_error *err) {
-    wanted w;
     hone__stream stream;
     hone__key found;
     if (json == NULL || path == NULL)
         return hone__fail(err, HONE_E_ARG, "exchange", "hone_pack_show: an argument is NULL");
     *json = NULL;
-    HONE_TRY(read_prefix(&w, key, err));
     hone__buf buf;
     hone__buf_init(&buf, SHOW_BYTES);
     hone_status status = open_pack(&stream, path, options, err);
     if (status == HONE_OK)
-        status = find_key(&stream, &w, &found, err);
+        status = hone__source_find(stream.opened.source, key, &found, err);
     if (status == HONE_OK)
         status = print_shown(&buf, &stream, &found, err);
     hone__stream_close(&stream);

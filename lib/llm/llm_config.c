@@ -34,7 +34,8 @@ static bool starts(const char *text, const char *prefix) {
     return strncasecmp(text, prefix, strlen(prefix)) == 0;
 }
 
-hone__provider hone__llm_provider_of_model(const char *model) {
+/* The provider that a model's name belongs to, or NONE. */
+static hone__provider provider_of_model(const char *model) {
     static const char *const openai[] = {"gpt-", "gpt5", "gpt4", "chatgpt", "codex", "o1", "o3", "o4"};
     if (starts(model, "claude"))
         return HONE_PROVIDER_ANTHROPIC;
@@ -116,7 +117,7 @@ static hone_status infer(const given *g, hone__provider *provider, hone_error *e
     if (g->api_base != NULL)
         *provider = provider_of_base(g->api_base);
     if (*provider == HONE_PROVIDER_NONE && g->model != NULL)
-        *provider = hone__llm_provider_of_model(g->model);
+        *provider = provider_of_model(g->model);
     if (*provider == HONE_PROVIDER_NONE && g->api_base != NULL)
         *provider = HONE_PROVIDER_CHAT;
     if (*provider == HONE_PROVIDER_NONE && g->model != NULL)

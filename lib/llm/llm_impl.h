@@ -57,8 +57,6 @@ typedef struct hone__llm_config {
 } hone__llm_config;
 hone_status hone__llm_configure(hone__llm_config *config, const hone__llm_options *options, hone_error *err);
 void hone__llm_config_clear(hone__llm_config *config); /* wipes the key */
-/* The provider that a model's name belongs to, or NONE. */
-hone__provider hone__llm_provider_of_model(const char *model);
 
 /* Check a base URL and make the endpoint of it: `endpoint` is "/chat/completions"; appended, with "/v1" before it unless the base
  * ends in a version or in the endpoint itself.  HONE_E_ARG with the way out in the message. */
@@ -123,8 +121,6 @@ hone_status hone__reply_finish(hone__llm_reply *reply, const char *name, hone__b
 uint64_t hone__json_count(const cJSON *object, const char *name);
 /* True when a schema obeys the rules of strict structured output: every object closed, every member required. */
 bool hone__schema_strict(const cJSON *schema);
-/* True for finish reasons that mean the limit cut the answer. */
-bool hone__finish_truncated(const char *finish);
 /* "name": value pairs of body texts; `text` may hold bytes that are not UTF-8, which become U+FFFD. */
 void hone__body_string(hone__buf *out, const char *text);
 

@@ -19,7 +19,8 @@ const hone__provider_api *hone__provider_api_of(hone__provider provider) {
     }
 }
 
-bool hone__finish_truncated(const char *finish) {
+/* True for finish reasons that mean the limit cut the answer. */
+static bool was_truncated(const char *finish) {
     static const char *const cut[] = {"length", "max_tokens", "max_output_tokens", "incomplete", "model_context_window_exceeded"};
     for (size_t i = 0; i < sizeof cut / sizeof cut[0]; i++) {
         if (strcmp(finish, cut[i]) == 0)
@@ -38,7 +39,7 @@ static bool is_blank(const char *text) {
 
 hone_status hone__reply_finish(hone__llm_reply *reply, const char *name, hone__buf *text, const char *finish, hone_error *err) {
     hone__excerpt(finish, NULL, reply->finish, sizeof reply->finish);
-    reply->truncated = hone__finish_truncated(reply->finish);
+    reply->truncated = was_truncated(reply->finish);
     hone_status status = text->status;
     char *taken = hone__buf_take(text);
     if (taken == NULL)

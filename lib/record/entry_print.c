@@ -1,5 +1,4 @@
 /* entry_print.c: entries and trials as JSON (spec/json.md, "entry" and "trial"). */
-#include "alloc.h"
 #include "json.h"
 #include "layout.h"
 #include "record.h"
@@ -7,23 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-/* Text that was written as JSON.  It came from a file: what is not JSON is shown as a string, never pasted. */
-void hone__record_print_json(hone__buf *buf, const char *text) {
-    if (text == NULL || text[0] == '\0') {
-        hone__buf_text(buf, "null");
-        return;
-    }
-    cJSON *json = NULL;
-    if (hone__json_parse(&json, text, strlen(text), "record", NULL) == HONE_OK)
-        hone__json_print(buf, json);
-    else
-        hone__buf_json_string(buf, text);
-    cJSON_Delete(json);
-}
-
 static void print_json_member(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, "\"%s\":", name);
-    hone__record_print_json(buf, text);
+    hone__json_print_text(buf, text);
 }
 
 static void print_id(hone__buf *buf, const char *name, const uint8_t id[16]) {
@@ -47,11 +32,6 @@ static void print_known(hone__buf *buf, const char *name, double value) {
 static void print_text(hone__buf *buf, const char *name, const char *text) {
     hone__buf_printf(buf, ",\"%s\":", name);
     hone__buf_json_string(buf, text == NULL ? "" : text);
-}
-
-static const char *accuracy_name(hone__accuracy accuracy) {
-    static const char *const names[] = {"unchecked", "passed", "failed"};
-    return (unsigned)accuracy < sizeof names / sizeof names[0] ? names[accuracy] : "unknown";
 }
 
 /* Half the width of the interval, relative to the median. */
@@ -85,7 +65,7 @@ void hone__entry_print(hone__buf *buf, const hone__entry *entry) {
     print_known(buf, "bytes", entry->bytes);
     print_known(buf, "roofline", entry->roofline);
     print_text(buf, "effort", hone__effort_name(entry->effort));
-    print_text(buf, "accuracy", accuracy_name(entry->accuracy));
+    print_text(buf, "accuracy", hone__accuracy_name(entry->accuracy));
     hone__buf_printf(buf, ",\"tie\":%s,\"alternatives\":[", entry->tie ? "true" : "false");
     for (uint32_t i = 0; i < entry->alternative_count && i < HONE_ALTERNATIVES_MAX; i++) {
         hone__buf_text(buf, i == 0 ? "{" : ",{");
@@ -118,7 +98,7 @@ void hone__trial_print(hone__buf *buf, const hone__trial *trial) {
     print_json_member(buf, "config", trial->config);
     print_text(buf, "proposer", trial->proposer);
     print_text(buf, "outcome", hone__outcome_name(result->outcome));
-    print_text(buf, "accuracy", accuracy_name(result->accuracy));
+    print_text(buf, "accuracy", hone__accuracy_name(result->accuracy));
     print_known(buf, "time_ms", result->median_ns / 1e6);
     print_known(buf, "low_ms", result->low_ns / 1e6);
     print_known(buf, "high_ms", result->high_ns / 1e6);
@@ -130,4 +110,14 @@ void hone__trial_print(hone__buf *buf, const hone__trial *trial) {
     print_text(buf, "resources", result->resources);
     print_text(buf, "reason", result->reason);
     hone__buf_printf(buf, ",\"created_unix_s\":%lld}", (long long)trial->created_unix_s);
+}
+
+void hone__kernel_info_print(hone__buf *buf, const hone__kernel_info *info) {
+    hone__buf_text(buf, "{\"name\":");
+    hone__buf_json_string(buf, info->name);
+    print_text(buf, "language", info->language);
+    hone__buf_char(buf, ',');
+    print_json_member(buf, "space", info->space);
+    print_text(buf, "source", info->source);
+    hone__buf_char(buf, '}');
 }

@@ -77,7 +77,5 @@ void hone__record_head(hone__buf *buf, hone__record_kind kind, uint32_t payload_
 void hone__record_checksum(uint8_t out[16], const void *bytes, size_t count, hone__slot_key slot);
 /* What an encoder writes for a double: 0 for NaN, negative numbers and -0, the largest finite one for infinity. */
 double hone__record_double(double value);
-/* Append text that was written as JSON: as JSON when it still is, as a string when not, null when empty. */
-void hone__record_print_json(hone__buf *buf, const char *text);
 
 #endif

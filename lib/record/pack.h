@@ -63,10 +63,6 @@ typedef struct hone__item {
 hone_status hone__item_record(hone__buf *buf, const hone__item *item);
 /* The item decoded (hone__entry_clear).  HONE_E_CORRUPT, HONE_E_VERSION, HONE_E_NOMEM. */
 hone_status hone__item_decode(hone__entry *out, const hone__item *item);
-/* hone__entry_compare without decoding: negative when a is the better evidence, 0 only for equal entries.  Checks both. */
-hone_status hone__item_compare(int *order, const hone__item *a, const hone__item *b);
-/* Checksum, versions, bounds, every field's rule, and that it belongs under its slot; no allocation.  HONE_E_CORRUPT, HONE_E_VERSION. */
-hone_status hone__item_check(const hone__item *item);
 
 /* ---- look-up ---- */
 /* One key.  HONE_E_NOTFOUND is a miss; HONE_E_CORRUPT damage on the way to it.  Any number of threads at once. */
@@ -85,8 +81,8 @@ hone_status hone__pack_get_kernel(const hone__pack *pack, const uint8_t id[16], 
 typedef struct hone__source hone__source;
 struct hone__source {
     const char *name;            /* for reports: a path */
-    /* The next entry, in its place and not yet checked itself (hone__item_check); HONE_E_NOTFOUND at the end.  A failure that sets *reason (static text; else it is NULL) rejects one entry, whose
-     * slot is set, and the walk goes on with the next call.  Any other failure ends it. */
+    /* The next entry, in its place and not yet checked itself; HONE_E_NOTFOUND at the end.  A failure that sets *reason (static text; else it is NULL)
+     * rejects one entry, whose slot is set, and the walk goes on with the next call.  Any other failure ends it. */
     hone_status (*next)(hone__source *source, hone__item *item, const char **reason, hone_error *err);
     /* The next kernel in ascending order of ids (the caller's: hone__kernel_info_clear); HONE_E_NOTFOUND at the end.  Rejections as above.  After
      * the last entry only. */

@@ -159,26 +159,6 @@ hone_status hone__pack_get(const hone__pack *pack, const hone__key *key, hone__e
 
 /* ---- a kernel's entries ---- */
 
-typedef struct list {
-    uint32_t max, count, capacity;
-    hone__entry *entry;
-} list;
-
-static hone_status list_add(list *all, hone__entry *entry) {
-    if (all->count == all->capacity) {
-        uint32_t capacity = all->capacity == 0 ? 16 : all->capacity * 2;
-        hone__entry *grown = hone__realloc(all->entry, capacity * sizeof *grown);
-        if (grown == NULL) {
-            hone__entry_clear(entry);
-            return HONE_E_NOMEM;
-        }
-        all->entry = grown;
-        all->capacity = capacity;
-    }
-    all->entry[all->count++] = *entry;
-    return HONE_OK;
-}
-
 static hone_status read_at(const hone__pack *pack, uint64_t index, const uint8_t prefix[16], hone__entry *out, hone__buf *scratch) {
     uint8_t item_bytes[PACK_ITEM_BYTES];
     hone__item item;
@@ -190,7 +170,7 @@ static hone_status read_at(const hone__pack *pack, uint64_t index, const uint8_t
     return hone__item_decode(out, &item);
 }
 
-static hone_status list_group(const hone__pack *pack, uint64_t group, const uint8_t kernel_id[16], list *all, uint32_t *damaged, hone__buf *scratch) {
+static hone_status list_group(const hone__pack *pack, uint64_t group, const uint8_t kernel_id[16], hone__entry_list *all, uint32_t *damaged, hone__buf *scratch) {
     uint64_t first, end;
     uint8_t prefix[16];
     HONE_TRY(group_range(pack, group, prefix, &first, &end));
@@ -206,14 +186,14 @@ static hone_status list_group(const hone__pack *pack, uint64_t group, const uint
         else if (memcmp(entry.key.kernel, kernel_id, 16) != 0)
             hone__entry_clear(&entry); /* shares the first eight bytes only */
         else
-            HONE_TRY(list_add(all, &entry));
+            HONE_TRY(hone__entry_list_add(all, &entry));
     }
     return HONE_OK;
 }
 
 hone_status hone__pack_of_kernel(const hone__pack *pack, const uint8_t kernel_id[16], uint32_t max, hone__entry **out, uint32_t *count,
                                  uint32_t *damaged, hone_error *err) {
-    list all = {.max = max};
+    hone__entry_list all = {.max = max};
     uint64_t group = 0;
     hone__buf scratch;
     hone__buf_init(&scratch, HONE_LIMIT_RECORD_BYTES);
@@ -229,10 +209,7 @@ hone_status hone__pack_of_kernel(const hone__pack *pack, const uint8_t kernel_id
     if (status == HONE_E_NOTFOUND)
         status = HONE_OK;
     if (status != HONE_OK) {
-        for (uint32_t i = 0; i < all.count; i++)
-            hone__entry_clear(&all.entry[i]);
-        hone__free(all.entry);
-        all = (list){.max = max};
+        hone__entry_list_clear(&all);
         (void)hone__fail(err, status, "pack", "cannot list the entries in %s: %s", pack->path, hone_status_text(status));
     }
     *out = all.entry;

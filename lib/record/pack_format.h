@@ -90,8 +90,6 @@ static inline uint64_t pack_table_bytes(uint64_t items) {
     return items * PACK_ITEM_BYTES + (items + PACK_BLOCK_ITEMS - 1) / PACK_BLOCK_ITEMS * PACK_TRAILER_BYTES;
 }
 
-/* The limit of text number `text` of a view (VIEW_NAME and later) of an entry with so many alternatives. */
-uint32_t hone__pack_text_limit(uint32_t text, uint32_t alternatives);
 uint64_t hone__pack_checksum(const void *bytes, size_t count, uint64_t seed);
 /* The block's trailer: identity and checksum. */
 void hone__pack_seal_block(uint8_t *block, size_t payload, unsigned section, uint64_t number);
@@ -194,7 +192,6 @@ const uint8_t *hone__pattern_check_values(const hone__text *pattern, const uint8
 /* Write the text; where it ends.  The values MUST have been stepped over before, and the text fit before `room_end`; what is left of that room may be
  * overwritten. */
 char *hone__pattern_join(char *to, const char *room_end, const hone__text *pattern, const uint8_t *at);
-void hone__put_varint(hone__buf *buf, uint64_t value);
 
 /* ---- both encodings of an entry as one view (pack_view.c) ---- */
 typedef struct hone__view_text {
@@ -243,7 +240,7 @@ typedef struct hone__rank {
 } hone__rank;
 hone__rank hone__view_rank(const hone__view *view);
 int hone__rank_compare(const hone__rank *a, const hone__rank *b);
-/* hone__item_compare, of views that are there already. */
+/* hone__entry_compare without decoding: negative when a is the better evidence, 0 only for equal entries. */
 hone_status hone__view_compare(int *order, const hone__view *a, const hone__item *item_a, const hone__view *b, const hone__item *item_b);
 
 /* The checksum of packed bytes (without it) whose strings have these checksums. */

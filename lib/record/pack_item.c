@@ -90,11 +90,6 @@ hone_status hone__item_record(hone__buf *buf, const hone__item *item) {
     return buf->status;
 }
 
-hone_status hone__item_check(const hone__item *item) {
-    hone__view view;
-    return hone__view_make(&view, item);
-}
-
 hone_status hone__item_decode(hone__entry *out, const hone__item *item) {
     memset(out, 0, sizeof *out);
     hone__slot_key slot = {item->slot, HONE_SLOT_BYTES};
@@ -155,11 +150,4 @@ hone_status hone__view_compare(int *order, const hone__view *a, const hone__item
     hone__buf_free(&left);
     hone__buf_free(&right);
     return status;
-}
-
-hone_status hone__item_compare(int *order, const hone__item *a, const hone__item *b) {
-    hone__view view_a, view_b;
-    HONE_TRY(hone__view_make(&view_a, a));
-    HONE_TRY(hone__view_make(&view_b, b));
-    return hone__view_compare(order, &view_a, a, &view_b, b);
 }

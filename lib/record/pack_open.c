@@ -1,6 +1,7 @@
 /* pack_open.c: opening and closing packs: the header is read and checked, everything else waits until it is needed. */
 #define _GNU_SOURCE
 #include "alloc.h"
+#include "options.h"
 #include "pack_format.h"
 #include "status.h"
 
@@ -213,11 +214,7 @@ static hone_status prepare_parts(hone__pack *pack, const uint8_t *bytes, uint64_
 
 static hone_status check_options(const hone_pack_options *options, const char *path, hone_pack_options *out, hone_error *err) {
     *out = (hone_pack_options)HONE_PACK_OPTIONS_INIT;
-    if (options == NULL)
-        return HONE_OK;
-    if (options->struct_size < sizeof options->struct_size)
-        return hone__fail(err, HONE_E_ARG, "pack", "hone_pack_options.struct_size is not set; use HONE_PACK_OPTIONS_INIT");
-    memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
+    HONE_TRY(hone__options_read(out, sizeof *out, options, "hone_pack_options", err));
     if (out->require_signature != 0) /* the room above checks signatures and hands the bytes down */
         return hone__fail(err, HONE_E_UNSUPPORTED, "pack", "%s: a signature is required, and this door does not check any", path);
     return HONE_OK;

@@ -8,7 +8,7 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-void hone__put_varint(hone__buf *buf, uint64_t value) {
+static void put_varint(hone__buf *buf, uint64_t value) {
     uint8_t bytes[10];
     size_t count = 0;
     do {
@@ -49,10 +49,10 @@ bool hone__pattern_split(const char *text, size_t count, hone__buf *pattern, hon
             for (size_t k = 0; k < digits; k++)
                 value = value * 10 + (uint64_t)(text[i + k] - '0');
             hone__buf_char(pattern, MARK_NUMBER);
-            hone__put_varint(values, value);
+            put_varint(values, value);
         } else if (word > 0) {
             hone__buf_char(pattern, MARK_BOOL);
-            hone__put_varint(values, word == 4);
+            put_varint(values, word == 4);
         } else {
             hone__buf_bytes(pattern, text + i, digits > 0 ? digits : 1);
         }

@@ -3,7 +3,8 @@
 #include "pack_format.h"
 #include "utf8.h"
 
-uint32_t hone__pack_text_limit(uint32_t text, uint32_t alternatives) {
+/* The limit of text number `text` of a view (VIEW_NAME and later) of an entry with so many alternatives. */
+static uint32_t text_limit(uint32_t text, uint32_t alternatives) {
     if (text >= VIEW_BEST)
         return text <= VIEW_BEST + alternatives ? HONE_ENTRY_CONFIG_BYTES : HONE_ENTRY_LINE_BYTES;
     return text == VIEW_NAME ? HONE_LIMIT_NAME_BYTES : text == VIEW_SIZES ? HONE_ENTRY_SIZES_BYTES : HONE_ENTRY_DEVICE_BYTES;
@@ -56,7 +57,7 @@ static bool take_text(cursor *from, hone__view *view) {
     *text = (hone__view_text){.length = pack_get32(head), .reference = REFERENCE_INLINE};
     text->bytes = take(from, text->length);
     view->text_count++;
-    return text->bytes != NULL && text_sound(text->bytes, text->length, hone__pack_text_limit(number, view->alternatives));
+    return text->bytes != NULL && text_sound(text->bytes, text->length, text_limit(number, view->alternatives));
 }
 
 static bool parse_record(hone__view *view, cursor from) {
@@ -146,7 +147,7 @@ static hone_status load_texts(hone__view *view, const hone__strings *strings, ui
 static bool parse_tail(hone__view *view, const uint8_t *at, const uint8_t *end) {
     for (uint32_t t = 0; t < view->text_count; t++) {
         hone__view_text *text = &view->text[t];
-        uint32_t limit = t < VIEW_NAME ? 16 : hone__pack_text_limit(t, view->alternatives);
+        uint32_t limit = t < VIEW_NAME ? 16 : text_limit(t, view->alternatives);
         size_t length = 0;
         text->bytes = at;
         if (text->reference == REFERENCE_INLINE) {

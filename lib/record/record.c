@@ -1,5 +1,6 @@
 /* record.c: which fields each kind of record has, in which order and with which limits (spec/record.md section 4). */
 #include "record.h"
+#include "alloc.h"
 #include "layout.h"
 #include "limit.h"
 
@@ -195,4 +196,26 @@ int hone__entry_compare(const hone__entry *a, const hone__entry *b) {
     if (order == 0)
         order = more_first(a->created_unix_s < 0 ? 0 : (uint64_t)a->created_unix_s, b->created_unix_s < 0 ? 0 : (uint64_t)b->created_unix_s);
     return order != 0 ? order : hone__record_compare(&entry_layout, a, b);
+}
+
+hone_status hone__entry_list_add(hone__entry_list *list, hone__entry *entry) {
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        hone__entry *grown = hone__realloc(list->entry, capacity * sizeof *grown);
+        if (grown == NULL) {
+            hone__entry_clear(entry);
+            return HONE_E_NOMEM;
+        }
+        list->entry = grown;
+        list->capacity = capacity;
+    }
+    list->entry[list->count++] = *entry;
+    return HONE_OK;
+}
+
+void hone__entry_list_clear(hone__entry_list *list) {
+    for (uint32_t i = 0; i < list->count; i++)
+        hone__entry_clear(&list->entry[i]);
+    hone__free(list->entry);
+    *list = (hone__entry_list){.max = list->max};
 }

@@ -110,10 +110,21 @@ hone_status hone__failure_encode(hone__buf *buf, const hone__failure *failure, h
 hone_status hone__failure_decode(hone__failure *failure, const void *bytes, size_t count, hone__slot_key slot);
 void hone__failure_clear(hone__failure *failure);
 
+/* Entries that are gathered one by one, up to `max`. */
+typedef struct hone__entry_list {
+    uint32_t max, count, capacity;
+    hone__entry *entry;
+} hone__entry_list;
+/* Takes the entry over, also when it fails: HONE_E_NOMEM. */
+hone_status hone__entry_list_add(hone__entry_list *list, hone__entry *entry);
+void hone__entry_list_clear(hone__entry_list *list);
+
 /* The total order of merge (design section 7): negative when a is the better evidence, 0 only for equal records. */
 int hone__entry_compare(const hone__entry *a, const hone__entry *b);
 /* As spec/json.md, "entry". */
 void hone__entry_print(hone__buf *buf, const hone__entry *entry);
 void hone__trial_print(hone__buf *buf, const hone__trial *trial);
+/* As "kernel" of *show*. */
+void hone__kernel_info_print(hone__buf *buf, const hone__kernel_info *info);
 
 #endif

@@ -227,15 +227,3 @@ void hone__forest_predict(const hone__forest *forest, const float *row, double *
     double between = squares / count - *mean * *mean;
     *variance = (between > 0 ? between : 0) + inner / count;
 }
-
-void hone__forest_leaves(const hone__forest *forest, const float *row, uint32_t *leaf) {
-    for (uint32_t tree = 0; tree < forest->options.trees; tree++)
-        leaf[tree] = leaf_of(forest, tree, row);
-}
-
-double hone__forest_likeness(const hone__forest *forest, const uint32_t *leaf_a, const uint32_t *leaf_b) {
-    uint32_t same = 0;
-    for (uint32_t tree = 0; tree < forest->options.trees; tree++)
-        same += leaf_a[tree] == leaf_b[tree] ? 1 : 0;
-    return (double)same / forest->options.trees;
-}

@@ -25,8 +25,5 @@ void hone__forest_free(hone__forest *forest);
 bool hone__forest_fit(hone__forest *forest, const float *rows, const float *target, const float *weight, uint32_t count, hone__rng *rng);
 /* Mean of the trees, and the variance: what the trees differ by and what their leaves are spread by. */
 void hone__forest_predict(const hone__forest *forest, const float *row, double *mean, double *variance);
-/* The leaf of each tree, for likeness: two rows that share many leaves are alike. */
-void hone__forest_leaves(const hone__forest *forest, const float *row, uint32_t *leaf);
-double hone__forest_likeness(const hone__forest *forest, const uint32_t *leaf_a, const uint32_t *leaf_b);
 
 #endif

@@ -33,12 +33,13 @@ static uint32_t *table_slot(const hone__strategy *strategy, const hone__config *
     }
 }
 
-uint32_t hone__strategy_find(const hone__strategy *strategy, const hone__config *config) {
+/* Index in `result`, UINT32_MAX when never proposed. */
+static uint32_t find(const hone__strategy *strategy, const hone__config *config) {
     return strategy->slot_count == 0 ? UINT32_MAX : *table_slot(strategy, config) - 1;
 }
 
 bool hone__strategy_was_proposed(const hone__strategy *strategy, const hone__config *config) {
-    return hone__strategy_find(strategy, config) != UINT32_MAX;
+    return find(strategy, config) != UINT32_MAX;
 }
 
 static bool grow(hone__strategy *strategy) {
@@ -102,18 +103,6 @@ uint32_t hone__strategy_queue_random(hone__strategy *strategy, uint32_t count) {
     return queued;
 }
 
-double hone__strategy_cost(const hone__strategy *strategy, const hone__measurement *measurement) {
-    if ((measurement->outcome == HONE_OUTCOME_OK || measurement->outcome == HONE_OUTCOME_SLOW) && measurement->median_ns > 0)
-        return log(measurement->median_ns);
-    /* A failure is worse than twice the slowest success, but not so much that it drowns all differences. */
-    double worst = 0;
-    for (uint32_t i = 0; i < strategy->result_count; i++) {
-        const hone__result *result = &strategy->result[i];
-        if (result->told && result->measurement.median_ns > 0)
-            worst = fmax(worst, log(result->measurement.median_ns));
-    }
-    return worst + log(2.0);
-}
 
 hone_status hone__strategy_open(hone__strategy **out, const char *name, const hone__strategy_options *options, hone_error *err) {
     *out = NULL;
@@ -176,7 +165,7 @@ hone__ask_state hone__strategy_ask(hone__strategy *strategy, hone__proposal *out
 }
 
 hone_status hone__strategy_tell(hone__strategy *strategy, const hone__config *config, const hone__measurement *measurement) {
-    uint32_t index = hone__strategy_find(strategy, config);
+    uint32_t index = find(strategy, config);
     if (index == UINT32_MAX)
         return HONE_E_ARG;
     hone__result *result = &strategy->result[index];

@@ -55,9 +55,5 @@ void hone__strategy_queue_known(hone__strategy *strategy);
 /* Queue up to `count` random valid configs that were not proposed before; returns how many. */
 uint32_t hone__strategy_queue_random(hone__strategy *strategy, uint32_t count);
 bool hone__strategy_was_proposed(const hone__strategy *strategy, const hone__config *config);
-/* Index in `result`, UINT32_MAX when never proposed. */
-uint32_t hone__strategy_find(const hone__strategy *strategy, const hone__config *config);
-/* The cost that search minimises: log of the time for OK and SLOW, a penalty above the worst for failures. */
-double hone__strategy_cost(const hone__strategy *strategy, const hone__measurement *measurement);
 
 #endif

@@ -20,7 +20,7 @@ static hone_status unpack(hone__buf *text, gzFile file, const char *path, hone_e
             int code = Z_OK;
             const char *message = gzerror(file, &code);
             if (code == Z_ERRNO)
-                return hone__fail_os(err, HONE_E_IO, "simulate", errno, "%.160s cannot be read", path);
+                return hone__fail_os(err, HONE_E_IO, "simulate", errno, "cannot read %.160s: %s", path, strerror(errno));
             return hone__fail(err, HONE_E_CORRUPT, "simulate", "%.160s: %.60s", path, message);
         }
         if (got == 0)
@@ -40,7 +40,7 @@ hone_status hone__recorded_load(hone__recorded **out, const char *path, hone_err
     *out = NULL;
     gzFile file = gzopen(path, "rb");
     if (file == NULL)
-        return hone__fail_os(err, hone__status_of_errno(errno), "simulate", errno, "%.160s cannot be opened", path);
+        return hone__fail_os(err, hone__status_of_errno(errno), "simulate", errno, "cannot open %.160s: %s", path, strerror(errno));
     hone__buf text;
     hone__buf_init(&text, HONE_LIMIT_RECORDED_BYTES);
     hone_status status = unpack(&text, file, path, err);

@@ -1,6 +1,7 @@
 /* simulate.c: a strategy on a recorded space: propose, look up, tell, and after each trial the best time so far. */
 #include "alloc.h"
 #include "model.h"
+#include "options.h"
 #include "transfer.h"
 
 #include <math.h>
@@ -201,13 +202,7 @@ static hone_status repeat_once(course *c, const char *path, uint32_t repeat, hon
 
 static hone_status fill_options(hone_simulate_options *out, const hone_simulate_options *given, hone_error *err) {
     *out = (hone_simulate_options)HONE_SIMULATE_OPTIONS_INIT;
-    if (given != NULL) {
-        if (given->struct_size == 0 || given->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "simulate", "hone_simulate_options.struct_size is %u; use HONE_SIMULATE_OPTIONS_INIT",
-                              given->struct_size);
-        memcpy(out, given, given->struct_size);
-        out->struct_size = sizeof *out;
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, given, "hone_simulate_options", err));
     if (out->search == NULL)
         out->search = "auto";
     if (out->trials_max == 0)

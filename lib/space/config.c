@@ -135,7 +135,8 @@ void hone__config_macros(const hone__space *space, const hone__config *config, v
 
 /* ---- reading: describing what would be right ---- */
 
-void hone__domain_describe(hone__text *text, const hone__domain *domain) {
+/* "range 16..256 step 32", "one of 1, 2, 4". */
+static void describe_domain(hone__text *text, const hone__domain *domain) {
     switch (domain->kind) {
     case HONE_KIND_RANGE:
         hone__say(text, "the range %lld..%lld step %lld", (long long)domain->min, (long long)domain->max, (long long)domain->step);
@@ -240,7 +241,7 @@ static bool read_number(const hone__domain *domain, double x, bool repair, uint3
         if (note != NULL) {
             say_double(note, x);
             hone__say(note, " is not in ");
-            hone__domain_describe(note, domain);
+            describe_domain(note, domain);
             hone__say(note, "; took the nearest, ");
             hone__domain_say(note, domain, *index);
         }
@@ -248,7 +249,7 @@ static bool read_number(const hone__domain *domain, double x, bool repair, uint3
     }
     say_double(message, x);
     hone__say(message, " is not in ");
-    hone__domain_describe(message, domain);
+    describe_domain(message, domain);
     say_nearest(message, domain, &b);
     return false;
 }
@@ -288,7 +289,7 @@ static void note_read_as(hone__text *note, const cJSON *json, const hone__domain
 static bool expected(hone__text *message, const hone__domain *domain, const cJSON *json) {
     say_json(message, json);
     hone__say(message, domain->type == HONE_SYMBOL_STRING ? " is not one of " : " is not in ");
-    hone__domain_describe(message, domain);
+    describe_domain(message, domain);
     return false;
 }
 

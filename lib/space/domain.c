@@ -54,7 +54,7 @@ static bool intern_grow(hone__intern *intern) {
     return true;
 }
 
-int64_t hone__intern_add(hone__intern *intern, const char *text) {
+static int64_t intern_add(hone__intern *intern, const char *text) {
     size_t bytes = strlen(text);
     int64_t id = hone__intern_find(intern, text, bytes);
     if (id >= 0)
@@ -267,7 +267,7 @@ static hone_status parse_enum_value(const hone__spec_reader *reader, const char 
         domain->type = HONE_SYMBOL_STRING;
         if (!enum_text_fits(item->valuestring))
             return hone__spec_fail(reader, at, "a string value is 1 to 64 of A-Z a-z 0-9 _ . + : -");
-        int64_t id = hone__intern_add(reader->intern, item->valuestring);
+        int64_t id = intern_add(reader->intern, item->valuestring);
         domain->strings[index] = hone__strdup(item->valuestring);
         if (id < 0 || domain->strings[index] == NULL)
             return out_of_memory(reader);

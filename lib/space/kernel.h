@@ -12,7 +12,6 @@ typedef enum hone__dtype {
 } hone__dtype;
 const char *hone__dtype_name(hone__dtype dtype);
 uint32_t hone__dtype_bytes(hone__dtype dtype);
-hone__dtype hone__dtype_from_name(const char *name); /* HONE_DTYPE_COUNT when unknown */
 
 typedef enum hone__size_role { HONE_ROLE_EXACT, HONE_ROLE_BUCKET, HONE_ROLE_IGNORE } hone__size_role;
 typedef enum hone__size_near { HONE_NEAR_SNAP, HONE_NEAR_DIVIDES, HONE_NEAR_FIXED } hone__size_near;

@@ -39,14 +39,6 @@ uint32_t hone__dtype_bytes(hone__dtype dtype) {
     return (uint32_t)dtype < HONE_DTYPE_COUNT ? dtypes[dtype].bytes : 0;
 }
 
-hone__dtype hone__dtype_from_name(const char *name) {
-    for (uint32_t i = 0; i < HONE_DTYPE_COUNT; i++) {
-        if (strcmp(dtypes[i].name, name) == 0)
-            return (hone__dtype)i;
-    }
-    return HONE_DTYPE_COUNT;
-}
-
 /* ---- reading ---- */
 
 /* A number that the argument's dtype can hold. */

@@ -24,7 +24,6 @@ struct hone__space_private {
 
 /* The id of a text, or -1; `add` makes one (-2: out of memory). */
 int64_t hone__intern_find(const hone__intern *intern, const char *text, size_t bytes);
-int64_t hone__intern_add(hone__intern *intern, const char *text);
 void hone__intern_free(hone__intern *intern);
 
 /* Domains and parameters of the spec (domain.c).  `pointer` is the JSON pointer of the object. */
@@ -45,8 +44,6 @@ void hone__pointer(char *out, size_t bytes, const char *prefix, const char *name
 /* Reading one value (config.c).  False: `message` says why, without the parameter's name.  `note` gets a repair, if any. */
 bool hone__param_read(const hone__param *param, const cJSON *json, bool repair, uint32_t *slots, hone__text *note,
                       hone__text *message);
-/* "range 16..256 step 32", "one of 1, 2, 4". */
-void hone__domain_describe(hone__text *text, const hone__domain *domain);
 /* One value as people write it. */
 void hone__domain_say(hone__text *text, const hone__domain *domain, uint32_t index);
 /* Name, or the closest one when it is not known (may be NULL). */

@@ -454,10 +454,6 @@ static double round_to(double value, double unit) {
     return round(value / unit) * unit;
 }
 
-static const char *accuracy_name(hone__accuracy accuracy) {
-    return accuracy == HONE_ACCURACY_PASSED ? "passed" : accuracy == HONE_ACCURACY_FAILED ? "failed" : "unchecked";
-}
-
 hone_status hone__result_json(char **json, const hone__entry *entry, const hone__tuning *tuning, hone_match before, bool tuned,
                               hone_error *err) {
     hone__hash key;
@@ -475,7 +471,7 @@ hone_status hone__result_json(char **json, const hone__entry *entry, const hone_
     json_member(&buf, "noise", best->time_ns > 0 ? round_to((best->high_ns - best->low_ns) / 2 / best->time_ns, 1e-6) : 0);
     json_member(&buf, "default_ms", entry->default_ns * 1e-6);
     json_member(&buf, "speedup", best->time_ns > 0 ? round_to(entry->default_ns / best->time_ns, 1e-4) : 0);
-    hone__buf_printf(&buf, ",\"tie\":%s,\"accuracy\":\"%s\"", entry->tie ? "true" : "false", accuracy_name(entry->accuracy));
+    hone__buf_printf(&buf, ",\"tie\":%s,\"accuracy\":\"%s\"", entry->tie ? "true" : "false", hone__accuracy_name(entry->accuracy));
     hone__buf_printf(&buf, ",\"trials\":%u,\"failed\":%u,\"resumed\":%u,\"rounds\":%u", tuned ? entry->trials : 0, tuned ? entry->failed : 0,
                      tuned ? tuning->resumed : 0, tuned ? entry->rounds : 0);
     json_member(&buf, "seconds", round_to(tuned ? entry->seconds : hone__tuning_elapsed(tuning), 1e-3));

@@ -1,6 +1,7 @@
 /* setup.c: everything that must stand before the first config is measured: options, evaluator, device, model. */
 #include "alloc.h"
 #include "log.h"
+#include "options.h"
 #include "process.h"
 #include "tuning.h"
 
@@ -21,12 +22,7 @@ static const char *from_environment(const char *given, const char *variable) {
 
 hone_status hone__tuning_options(hone_tune_options *out, const hone_tune_options *given, hone_error *err) {
     *out = (hone_tune_options)HONE_TUNE_OPTIONS_INIT;
-    if (given != NULL) {
-        if (given->struct_size == 0 || given->struct_size > sizeof *out)
-            return hone__fail(err, HONE_E_ARG, "tune", "hone_tune_options.struct_size is %u; use HONE_TUNE_OPTIONS_INIT", given->struct_size);
-        memcpy(out, given, given->struct_size);
-        out->struct_size = sizeof *out;
-    }
+    HONE_TRY(hone__options_read(out, sizeof *out, given, "hone_tune_options", err));
     out->search = from_environment(out->search, "HONE_AUTOTUNER");
     if (out->search == NULL)
         out->search = "auto";

@@ -42,9 +42,7 @@ static hone_status keep_options(hone_tune_options *out, const hone_tune_options 
     hone_tune_options checked; /* what the environment says is asked again at each tuning */
     *out = (hone_tune_options)HONE_TUNE_OPTIONS_INIT;
     HONE_TRY(hone__tuning_options(&checked, given, err));
-    if (given != NULL)
-        memcpy(out, given, given->struct_size);
-    out->struct_size = sizeof *out;
+    HONE_TRY(hone__options_read(out, sizeof *out, given, "hone_tune_options", err));
     bool fits = true;
     for (size_t i = 0; i < sizeof text_members / sizeof text_members[0]; i++) {
         const char **text = text_member(out, i);

@@ -95,7 +95,11 @@ class PackTest(CommandTest):
         self.assertIn("imported 7 entries", done.stdout)
         self.assertIn("kept 3", done.stdout)
         self.assertIn("kept " + entry(0)["key"], done.stderr)
-        self.assertEqual(json.loads(self.expect(0, "import", pack, "--cache", target, "--json").stdout)["same"], 7)
+        report = json.loads(self.expect(0, "import", pack, "--cache", target, "--json").stdout)
+        self.assertEqual((report["same"], report["kernels"]), (7, 0))
+        if os.path.exists("/dev/full"):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                self.assertEqual(self.run_hone("diff", pack, target, capture_output=False, stdout=full).returncode, 4)
         self.assertEqual(json.loads(self.expect(0, "import", pack, "--cache", target, "--policy", "theirs", "--json").stdout)["imported"], 3)
         self.expect(0, "diff", target, pack)
 

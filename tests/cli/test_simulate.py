@@ -136,7 +136,7 @@ class Simulate(unittest.TestCase):
         self.run_tool(2, self.path, "--noise", "2")
         self.run_tool(2, self.path, "--repeat", "0")
         self.run_tool(2)
-        self.assertIn("cannot be opened", self.run_tool(4, os.path.join(self.folder.name, "none")).stderr)
+        self.assertIn("cannot open", self.run_tool(4, os.path.join(self.folder.name, "none")).stderr)
         broken = os.path.join(self.folder.name, "broken.json.gz")
         with open(self.path, "rb") as good, open(broken, "wb") as file:
             file.write(good.read()[:60])

@@ -34,7 +34,6 @@ ALLOWED = {
     ("worker.c", "signal"): "a process of its own: hone_worker_main",
     ("worker_timing.c", "sigaction"): "in the child of the worker that runs the kernel, to tell how it crashed",
     ("worker_peaks.c", "cJSON_Parse"): "a text of our own",
-    ("tuner.c", "pthread_create"): "the one thread that hone.h says a program may ask for",
     ("process.c", "signal"): "in the child, between fork and exec: default dispositions",
     ("process.c", "sigaction"): "in the child, between fork and exec: default dispositions",
 }

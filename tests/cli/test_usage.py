@@ -1,11 +1,13 @@
 """The command line itself: help, usage errors and their suggestions, numbers, exit codes, completions, manual pages."""
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import unittest
 
-from cli.hone_command import CommandTest, TOOL
+from cli.hone_command import CommandTest, PATIENCE, TOOL
 
 COMMANDS = ["tune", "lookup", "explain", "prompt", "ls", "show", "stats", "diff", "verify", "export", "import", "merge", "keygen", "sign", "dump", "load",
             "prune", "compact", "gc", "simulate", "device", "completion", "help", "version"]
@@ -116,7 +118,7 @@ class ShellTest(CommandTest):
         script = self.write("hone.bash", self.expect(0, "completion", "bash").stdout)
         self.write("kernel.json", "{}")
         cases = {"tu": "tune", "tune --max-tr": "--max-trials", "tune --search ex": "exhaustive", "tune ker": "kernel.json",
-                 "completion f": "fish", "help vers": "version", "ls --ca": "--cache"}
+                 "completion f": "fish", "help vers": "version", "ls --ca": "--cache", "tune --search = ex": "exhaustive", "prune -n ker": "kernel.json"}
         for typed, wanted in cases.items():
             with self.subTest(typed=typed):
                 words = ["hone", *typed.split(" ")]
@@ -127,19 +129,46 @@ class ShellTest(CommandTest):
                 self.assertEqual((done.returncode, done.stderr, done.stdout), (0, "", wanted + "\n"))
 
     def test_zsh_completion(self):
+        """Typed into an interactive zsh; another key then shows the line as the completion left it."""
         if shutil.which("zsh") is None:
             self.skipTest("zsh is not installed")
-        script = self.write("_hone", self.expect(0, "completion", "zsh").stdout)
-        done = subprocess.run(["zsh", "-f", "-c", f"autoload -U compinit && compinit -u -D && source {script}"], capture_output=True, text=True,
-                              timeout=30)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.write("_hone", self.expect(0, "completion", "zsh").stdout)
+        self.write("kernel.json", "{}")
+        self.write(".zshrc", "stty -echo; PROMPT=; fpath=($HOME $fpath); autoload -U compinit && compinit -u -D\n"
+                             "show() { print -r -- \"[$BUFFER]\" > /dev/tty; BUFFER=; }; zle -N show; bindkey '^X' show; print READY\n")
+        process, terminal = pty.fork()
+        if process == 0:
+            os.chdir(self.folder)
+            os.execvpe("zsh", ["zsh", "-d", "-i"], {**self.env, "ZDOTDIR": self.folder})
+        self.addCleanup(os.waitpid, process, 0)
+        self.addCleanup(os.close, terminal)
+
+        def read_until(mark):
+            text = ""
+            while not re.search(mark, text) and select.select([terminal], [], [], 30 * PATIENCE)[0]:
+                text += os.read(terminal, 65536).decode(errors="replace")
+            return text
+
+        self.assertIn("READY", read_until("READY"))
+        cases = {"tu": "tune ", "tune --max-tr": "tune --max-trials=", "tune --search ex": "tune --search exhaustive ", "tune ker": "tune kernel.json ",
+                 "tune --search=ex": "tune --search=exhaustive ", "completion f": "completion fish ", "help vers": "help version ", "diff x ker": "diff x kernel.json "}
+        for typed, wanted in cases.items():
+            with self.subTest(typed=typed):
+                os.write(terminal, f"hone {typed}\t\x18".encode())
+                self.assertIn(f"[hone {wanted}]", read_until(r"\[hone.*\]"))
 
     def test_fish_completion(self):
         if shutil.which("fish") is None:
             self.skipTest("fish is not installed")
         script = self.write("hone.fish", self.expect(0, "completion", "fish").stdout)
-        done = subprocess.run(["fish", "-N", "-c", f"source {script}"], capture_output=True, text=True, timeout=30)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.write("kernel.json", "{}")
+        cases = {"tu": "tune", "tune --max-tr": "--max-trials", "tune --search ex": "exhaustive", "tune ker": "kernel.json",
+                 "tune --search=ex": "--search=exhaustive", "completion f": "fish", "help vers": "version", "diff x ker": "kernel.json"}
+        for typed, wanted in cases.items():
+            with self.subTest(typed=typed):
+                done = subprocess.run(["fish", "-N", "-c", f"source {script}; complete -C 'hone {typed}'"], capture_output=True, text=True, timeout=30,
+                                      cwd=self.folder, env=self.env)
+                self.assertEqual((done.returncode, done.stderr, done.stdout.partition("\t")[0].strip()), (0, "", wanted))
 
     def test_completions_name_every_command(self):
         for shell in ("bash", "zsh", "fish"):

@@ -100,7 +100,11 @@ SHIM void *realloc(void *old, size_t bytes) {
 SHIM int open(const char *path, int flags, ...) {
     va_list list;
     va_start(list, flags);
-    int mode = (flags & O_CREAT) != 0 ? va_arg(list, int) : 0;
+    bool creates = (flags & O_CREAT) != 0;
+#ifdef O_TMPFILE
+    creates = creates || (flags & O_TMPFILE) == O_TMPFILE;
+#endif
+    int mode = creates ? va_arg(list, int) : 0;
     va_end(list);
     return call_fails(CALL_OPEN) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }

@@ -256,22 +256,36 @@ static void test_cache_damage__foreign_files_are_set_aside(void **state) {
     hone_cache_close(cache);
     assert_int_equal(count_files(f->dir, ".corrupt-"), 2);
     remove_caches(f);
-    /* Somebody else's LMDB file */
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi dbi;
-    MDB_val key = {3, (void *)(uintptr_t) "abc"};
-    assert_int_equal(mdb_env_create(&env), 0);
-    assert_int_equal(mdb_env_open(env, f->path, MDB_NOSUBDIR, 0600), 0);
-    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-    assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
-    assert_int_equal(mdb_put(txn, dbi, &key, &key, 0), 0);
-    assert_int_equal(mdb_txn_commit(txn), 0);
-    mdb_env_close(env);
-    cache = open_cache(f->path);
-    put_time(cache, 1, 1);
-    hone_cache_close(cache);
-    assert_true(count_files(f->dir, ".corrupt-") >= 1);
+}
+
+/* Somebody else's LMDB file, with records of its own or with tables, some of which may be called as Hone's are. */
+static void test_cache_damage__databases_of_others_stay(void **state) {
+    fixture *f = *state;
+    static const char *const names[] = {NULL, "users", "meta"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        MDB_env *env;
+        MDB_txn *txn;
+        MDB_dbi dbi;
+        MDB_val key = {3, (void *)(uintptr_t) "abc"};
+        remove_caches(f);
+        assert_int_equal(mdb_env_create(&env), 0);
+        assert_int_equal(mdb_env_set_maxdbs(env, 2), 0);
+        assert_int_equal(mdb_env_open(env, f->path, MDB_NOSUBDIR, 0600), 0);
+        assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+        assert_int_equal(mdb_dbi_open(txn, names[i], MDB_CREATE, &dbi), 0);
+        assert_int_equal(mdb_put(txn, dbi, &key, &key, 0), 0);
+        assert_int_equal(mdb_txn_commit(txn), 0);
+        mdb_env_close(env);
+        hone_cache_options options = HONE_CACHE_OPTIONS_INIT;
+        for (options.read_only = 0; options.read_only < 2; options.read_only++) {
+            hone_cache *cache;
+            hone_error err = {0};
+            assert_int_equal(hone_cache_open(&cache, f->path, &options, &err), HONE_E_CORRUPT);
+            assert_non_null(strstr(err.message, "another program's"));
+            assert_int_equal(count_files(f->dir, ".corrupt-"), 0);
+            assert_int_equal(access(f->path, F_OK), 0);
+        }
+    }
 }
 
 /* Entries are read as long as their table is there; what needs another says so, and the first write starts a new file. */
@@ -474,6 +488,7 @@ int main(void) {
         TEST(test_cache_damage__random_damage),
         TEST(test_cache_damage__sound_files_are_sound),
         TEST(test_cache_damage__foreign_files_are_set_aside),
+        TEST(test_cache_damage__databases_of_others_stay),
         TEST(test_cache_damage__a_table_is_missing),
         TEST(test_cache_damage__versions),
         TEST(test_cache_damage__links_and_modes),

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -114,7 +115,6 @@ static void test_buf__little_endian_and_json(void **state) {
     hone__buf_free(&buf);
 }
 
-/* A host program may have set any locale; JSON keeps its point. */
 /* The shortest of at least six digits, found by trying them one after the other. */
 static void shortest(double value, char text[40]) {
     for (int digits = 6; digits <= 17; digits++) {
@@ -133,17 +133,24 @@ static void test_buf__json_double_is_the_shortest(void **state) {
     hone__buf buf;
     hone__rng_seed(&rng, 11);
     hone__buf_init(&buf, 64);
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 40000; i++) {
         char text[40];
         uint64_t bits = hone__rng_next(&rng);
         double value;
         memcpy(&value, &bits, sizeof value);
         if (i < sizeof given / sizeof given[0])
             value = given[i];
-        else if (i % 4 == 1) /* few digits */
+        else if (i % 8 == 1) /* few digits */
             value = (double)hone__rng_below(&rng, 100000000) / (i % 3 == 0 ? 1000 : 1048576);
-        else if (i % 4 == 2) /* below DBL_MIN */
+        else if (i % 8 == 2) /* below DBL_MIN */
             value = (double)hone__rng_below(&rng, 1000000) * 5e-324;
+        else if (i % 8 == 3) /* halfway between two decimals of 17 digits, and between fewer */
+            value = (double)(bits >> 46 | 1) / (i % 3 == 0 ? 262144 : 16384);
+        else if (i % 8 == 4) /* a power of two or ten, and the doubles around it */
+            value = (1 + 2.220446049250313e-16 * ((double)(bits % 5) - 2)) *
+                    (i % 3 == 0 ? pow(10, (double)(bits / 5 % 30) - 12) : ldexp(1, (int)(bits / 5 % 100) - 40));
+        else if (i % 8 > 4) /* as times, rates and fractions are */
+            value = ldexp((double)(bits >> 11) * (bits % 2 == 0 ? 1 : -1), -(int)(bits / 2 % 100));
         if (value - value != 0)
             continue; /* NaN and infinities are null */
         shortest(value, text);
@@ -154,6 +161,7 @@ static void test_buf__json_double_is_the_shortest(void **state) {
     hone__buf_free(&buf);
 }
 
+/* A host program may have set any locale; JSON keeps its point. */
 static void test_buf__json_double_in_any_locale(void **state) {
     (void)state;
     static const char *const name[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8", "C"};
@@ -314,6 +322,36 @@ static void test_json__prints_what_it_read(void **state) {
     assert_null(hone__json_string(item, "a"));
     assert_true(hone__json_number(item, "zz", 4) > 3.9);
     cJSON_Delete(item);
+}
+
+/* The scan agrees with the tree on whatever its pieces make. */
+static void test_json__text_is_known_when_printed(void **state) {
+    (void)state;
+    static const char *const piece[] = {"{",   "}",  "[",   "]",    "\"a\":", "\"b\":",  "\"x\\n\"",  "64", ",",     "1e-07",           "0.1", "-0", "1.0", "0", "-7",
+                                        "01",  "true", "null", "\"\"", "false",  "\"\\u0001\"", "\"\\/\"", " ",  "\"\x01\"", "9007199254740993", "{}",  "[]", "\xc3\xa9", "\"\\", "\"\\u007F\""};
+    static const char *const whole[] = {"{\"a\":1,\"b\":[1,2,{}],\"c\":\"\\u0001\"}", "{\"a\":1,\"a\":1}", "999999999999999", "9007199254740992", "9007199254740993", "[]", "[[]]", "-1", "\"a\"", "[1,]"};
+    hone__rng rng;
+    unsigned yes = 0;
+    hone__rng_seed(&rng, 12);
+    for (unsigned i = 0; i < 60000; i++) {
+        char text[120] = "";
+        size_t length = 0, count = (size_t)hone__rng_below(&rng, 9);
+        for (size_t n = 0; n < count; n++)
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s", piece[hone__rng_below(&rng, sizeof piece / sizeof piece[0])]);
+        if (i < sizeof whole / sizeof whole[0])
+            length = (size_t)snprintf(text, sizeof text, "%s", whole[i]);
+        cJSON *item = NULL;
+        char *printed = NULL;
+        if (hone__json_parse(&item, text, length, "n", NULL) == HONE_OK)
+            printed = hone__json_text(item);
+        bool same = printed != NULL && strcmp(printed, text) == 0;
+        if (hone__json_is_printed(text) != same)
+            fail_msg("%s: %d", text, same);
+        yes += same;
+        hone__free(printed);
+        cJSON_Delete(item);
+    }
+    assert_true(yes > 500);
 }
 
 static void test_json__no_memory_leaks_nothing(void **state) {
@@ -756,6 +794,7 @@ int main(void) {
         cmocka_unit_test(test_json__many_members_in_bounded_time),
         cmocka_unit_test(test_json__whole_numbers_exactly),
         cmocka_unit_test(test_json__prints_what_it_read),
+        cmocka_unit_test(test_json__text_is_known_when_printed),
         cmocka_unit_test(test_json__no_memory_leaks_nothing),
         cmocka_unit_test(test_status__messages_are_clean_lines),
         cmocka_unit_test(test_log__redacts),

@@ -145,22 +145,6 @@ static void test_forest__same_seed_same_trees(void **state) {
     hone__forest_free(c);
 }
 
-static void test_forest__likeness_is_one_for_itself_and_small_far_away(void **state) {
-    (void)state;
-    data d;
-    random_rows(&d, 8);
-    for (int i = 0; i < ROWS; i++)
-        d.target[i] = d.row[i][0] + d.row[i][1];
-    hone__forest *forest = fitted(&d, ROWS, 1, 1, NULL);
-    const float here[FEATURES] = {1, 1, 1}, far[FEATURES] = {15, 15, 15};
-    uint32_t a[HONE_FOREST_TREES_MAX], b[HONE_FOREST_TREES_MAX];
-    hone__forest_leaves(forest, here, a);
-    hone__forest_leaves(forest, far, b);
-    assert_true(hone__forest_likeness(forest, a, a) > 0.999);
-    assert_true(hone__forest_likeness(forest, a, b) < 0.001);
-    hone__forest_free(forest);
-}
-
 static void test_forest__survives_failing_memory(void **state) {
     (void)state;
     data d;
@@ -190,7 +174,6 @@ int main(void) {
         cmocka_unit_test(test_forest__is_less_sure_between_data),
         cmocka_unit_test(test_forest__leaves_hold_at_least_their_minimum),
         cmocka_unit_test(test_forest__same_seed_same_trees),
-        cmocka_unit_test(test_forest__likeness_is_one_for_itself_and_small_far_away),
         cmocka_unit_test(test_forest__survives_failing_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

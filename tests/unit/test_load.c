@@ -45,14 +45,6 @@ static hone_status load_text(fixture *f, hone_cache *cache, const char *text, ho
     return load_file(cache, path, options, report, err);
 }
 
-static double number(const char *report, const char *name) {
-    cJSON *json = cJSON_Parse(report);
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-    double value = cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? 1 : 0) : cJSON_IsNumber(item) ? item->valuedouble : -1;
-    cJSON_Delete(json);
-    return value;
-}
-
 static void fill(const char *path, uint32_t count, double time_ns) {
     hone_cache *cache = open_cache(path);
     for (uint32_t i = 0; i < count; i++)
@@ -66,15 +58,15 @@ static void test_load__round_trip(void **state) {
     const char *dump = in_folder(f, "dump.jsonl"), *again = in_folder(f, "again.jsonl");
     fill(f->path, 300, 1000);
     assert_int_equal(hone_dump(&report, f->path, dump, NULL, NULL), HONE_OK);
-    assert_true(number(report, "entries") == 300);
+    assert_true(report_number(report, "entries") == 300);
     hone_free(report);
     hone_cache *copy = open_cache(in_folder(f, "copy.hone"));
     hone_work_options options = HONE_WORK_OPTIONS_INIT;
     assert_int_equal(load_file(copy, dump, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "added") == 300 && number(report, "imported") == 300 && number(report, "rejected") == 0 && number(report, "complete") == 1);
+    assert_true(report_number(report, "added") == 300 && report_number(report, "imported") == 300 && report_number(report, "rejected") == 0 && report_number(report, "complete") == 1);
     hone_free(report);
     assert_int_equal(load_file(copy, dump, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "same") == 300 && number(report, "imported") == 0 && number(report, "conflicting") == 0);
+    assert_true(report_number(report, "same") == 300 && report_number(report, "imported") == 0 && report_number(report, "conflicting") == 0);
     hone_free(report);
     assert_int_equal(hone_dump(NULL, hone_cache_path(copy), again, NULL, NULL), HONE_OK);
     char command[900];
@@ -83,7 +75,7 @@ static void test_load__round_trip(void **state) {
     int different = 1;
     assert_int_equal(hone_diff(&report, &different, f->path, hone_cache_path(copy), NULL, NULL), HONE_OK);
     assert_int_equal(different, 0);
-    assert_true(number(report, "same") == 300);
+    assert_true(report_number(report, "same") == 300);
     hone_free(report);
     hone_cache_close(copy);
 }
@@ -105,13 +97,13 @@ static void test_load__better_evidence_stays(void **state) {
     options.user = &told;
     options.dry_run = 1;
     assert_int_equal(load_file(other, dump, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "added") == 3 && number(report, "replaced") == 3 && number(report, "kept") == 4 && number(report, "conflicting") == 7);
+    assert_true(report_number(report, "added") == 3 && report_number(report, "replaced") == 3 && report_number(report, "kept") == 4 && report_number(report, "conflicting") == 7);
     hone_free(report);
     assert_true(get_time(other, 5) == 9000 && get_time(other, 9) == 0);
     options.dry_run = 0;
     told.count = 0;
     assert_int_equal(load_file(other, dump, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "added") == 3 && number(report, "replaced") == 3 && number(report, "kept") == 4);
+    assert_true(report_number(report, "added") == 3 && report_number(report, "replaced") == 3 && report_number(report, "kept") == 4);
     hone_free(report);
     assert_int_equal(told.count, 7);
     assert_true(get_time(other, 0) == 10 && get_time(other, 5) == 1005 && get_time(other, 9) == 1009);
@@ -178,7 +170,7 @@ static void test_load__bad_lines(void **state) {
         assert_int_equal(told.count, 1);
         assert_non_null(strstr(told.last, cases[i].reason));
         assert_non_null(strstr(told.last, "{\"line\":3,\"action\":\"rejected\""));
-        assert_true(number(report, "rejected") == 1 && number(report, "same") + number(report, "added") == 2 && number(report, "complete") == 0);
+        assert_true(report_number(report, "rejected") == 1 && report_number(report, "same") + report_number(report, "added") == 2 && report_number(report, "complete") == 0);
         hone_free(report);
         options.strict = 1;
         assert_int_not_equal(load_text(f, cache, text, &options, &report, &err), HONE_OK);
@@ -224,7 +216,7 @@ static void test_load__newer_dumps_may_have_more(void **state) {
                        "{\"type\":\"kernel\",\"id\":\"00112233445566778899aabbccddeeff\",\"name\":\"n\",\"language\":\"c\",\"space\":\"\",\"source\":\"s\",\"more\":1}\n"
                        "{\"type\":\"end\",\"kernels\":1,\"entries\":0}";
     assert_int_equal(load_text(f, cache, text, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "rejected") == 0 && number(report, "kernels") == 1 && number(report, "complete") == 1);
+    assert_true(report_number(report, "rejected") == 0 && report_number(report, "kernels") == 1 && report_number(report, "complete") == 1);
     hone_free(report);
     hone_cache_close(cache);
 }
@@ -250,7 +242,7 @@ static void test_load__long_lines(void **state) {
     options.dry_run = 1;
     char *report = NULL;
     assert_int_equal(load_file(NULL, path, &options, &report, NULL), HONE_OK);
-    assert_true(number(report, "rejected") == 2 && number(report, "complete") == 1);
+    assert_true(report_number(report, "rejected") == 2 && report_number(report, "complete") == 1);
     assert_non_null(strstr(told.last, "longer than"));
     hone_free(report);
 }
@@ -292,11 +284,11 @@ static void test_load__list_and_filter(void **state) {
     options.user = &told;
     options.filter = &filter;
     assert_int_equal(hone_list(&report, f->path, &options, NULL), HONE_OK);
-    assert_true(number(report, "listed") == 20);
+    assert_true(report_number(report, "listed") == 20);
     hone_free(report);
     filter.kernel = "none";
     assert_int_equal(hone_list(&report, f->path, &options, NULL), HONE_OK);
-    assert_true(number(report, "listed") == 0 && number(report, "entries") == 20);
+    assert_true(report_number(report, "listed") == 0 && report_number(report, "entries") == 20);
     hone_free(report);
     assert_int_equal(hone_is_pack(f->path), 0);
     assert_int_equal(hone_is_pack(NULL), 0);
@@ -329,9 +321,9 @@ static void test_load__diff(void **state) {
     assert_int_equal(hone_diff(&report, &different, f->path, other, &options, NULL), HONE_OK);
     assert_int_equal(different, 1);
     assert_true(count[0] == 5 && count[1] == 2 && count[2] == 3);
-    assert_true(number(report, "gained") == 5 && number(report, "lost") == 2 && number(report, "changed") == 3 && number(report, "same") == 5);
-    assert_true(number(report, "faster") == 3 && number(report, "slower") == 0);
-    assert_true(number(report, "mean_speedup") > 1.29 && number(report, "mean_speedup") < 1.32); /* (1002 * 1003 * 1004 / 500^3) ^ (1/8) */
+    assert_true(report_number(report, "gained") == 5 && report_number(report, "lost") == 2 && report_number(report, "changed") == 3 && report_number(report, "same") == 5);
+    assert_true(report_number(report, "faster") == 3 && report_number(report, "slower") == 0);
+    assert_true(report_number(report, "mean_speedup") > 1.29 && report_number(report, "mean_speedup") < 1.32); /* (1002 * 1003 * 1004 / 500^3) ^ (1/8) */
     hone_free(report);
     assert_int_equal(hone_diff(&report, &different, f->path, f->path, NULL, NULL), HONE_OK);
     assert_int_equal(different, 0);

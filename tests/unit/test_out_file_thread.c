@@ -1,4 +1,5 @@
 /* test_out_file_thread.c: a file so large that a thread writes it past the page cache: its bytes, its failures, and nothing left behind. */
+#define _GNU_SOURCE
 #include "alloc.h"
 #include "out_file.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -105,6 +107,28 @@ static void test_out_file_thread__leaves_nothing_when_aborted(void **state) {
     remove_place(&p);
 }
 
+/* Where the filesystem has files without a name, as /tmp of every test machine that we know. */
+static void test_out_file_thread__leaves_nothing_when_killed(void **state) {
+    (void)state;
+    place p;
+    int status;
+    make_place(&p);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        hone__out_file *file;
+        bool written = hone__out_open(&file, p.path, 0, 0600, NULL) == HONE_OK && write_much(file, 3 << 20, NULL) == HONE_OK;
+        _exit(written && kill(getpid(), SIGKILL) == 0 ? 1 : 2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    int fd = open(p.folder, O_TMPFILE | O_RDWR, 0600);
+    if (fd < 0)
+        skip();
+    (void)close(fd);
+    remove_place(&p);
+}
+
 /* The limit on the size of a file stands for a full disk: the thread's write fails, and somebody must be told. */
 static void test_out_file_thread__tells_of_a_failed_write(void **state) {
     (void)state;
@@ -139,6 +163,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_out_file_thread__writes_all_bytes),
         cmocka_unit_test(test_out_file_thread__leaves_nothing_when_aborted),
+        cmocka_unit_test(test_out_file_thread__leaves_nothing_when_killed),
         cmocka_unit_test(test_out_file_thread__tells_of_a_failed_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,18 +7,10 @@
 #include <sys/time.h>
 #include <time.h>
 
-static double number(const char *report, const char *name) {
-    cJSON *json = cJSON_Parse(report);
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-    double value = cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? 1 : 0) : cJSON_IsNumber(item) ? item->valuedouble : -1;
-    cJSON_Delete(json);
-    return value;
-}
-
 static double entries_of(const hone_cache *cache) {
     char *json = NULL;
     assert_int_equal(hone_cache_stats(&json, cache, NULL), HONE_OK);
-    double count = number(json, "entries");
+    double count = report_number(json, "entries");
     hone_free(json);
     return count;
 }
@@ -138,13 +130,13 @@ static void test_upkeep__prune(void **state) {
     filter.created_before = 1500;
     options.dry_run = 1;
     assert_int_equal(hone_cache_prune(&report, cache, &options, &err), HONE_OK);
-    assert_true(number(report, "removed") == 600 && number(report, "kept") == 100 && number(report, "dry_run") == 1 && number(report, "removed_bytes") > 1000);
+    assert_true(report_number(report, "removed") == 600 && report_number(report, "kept") == 100 && report_number(report, "dry_run") == 1 && report_number(report, "removed_bytes") > 1000);
     hone_free(report);
     assert_int_equal(lines, 600);
     assert_true(entries_of(cache) == MANY);
     options.dry_run = 0;
     assert_int_equal(hone_cache_prune(&report, cache, &options, &err), HONE_OK);
-    assert_true(number(report, "removed") == 600 && number(report, "changed") == 0);
+    assert_true(report_number(report, "removed") == 600 && report_number(report, "changed") == 0);
     hone_free(report);
     assert_true(entries_of(cache) == 100);
     assert_true(get_time(cache, 599) == 0 && get_time(cache, 600) == 1600);
@@ -180,7 +172,7 @@ static void test_upkeep__prune_keeps_what_changed(void **state) {
     options.line = improve;
     options.user = &other;
     assert_int_equal(hone_cache_prune(&report, cache, &options, NULL), HONE_OK);
-    assert_true(number(report, "removed") == 0 && number(report, "changed") == 1);
+    assert_true(report_number(report, "removed") == 0 && report_number(report, "changed") == 1);
     hone_free(report);
     assert_true(get_time(cache, 1) == 5);
     hone_cache_close(cache);
@@ -260,10 +252,10 @@ static void test_upkeep__gc(void **state) {
     for (int dry = 1; dry >= 0; dry--) {
         options.dry_run = (uint32_t)dry;
         assert_int_equal(hone_cache_gc(&report, cache, &options, NULL), HONE_OK);
-        assert_true(number(report, "journal_records") == 701 + 6 && number(report, "failures") == 1 && number(report, "claims") == 1);
-        assert_true(number(report, "files") == 2 && number(report, "bytes") > 0);
+        assert_true(report_number(report, "journal_records") == 701 + 6 && report_number(report, "failures") == 1 && report_number(report, "claims") == 1);
+        assert_true(report_number(report, "files") == 2 && report_number(report, "bytes") > 0);
         /* A dry run leaves the claim, and with it the kernel. */
-        assert_true(number(report, "kernels") == 1 - dry);
+        assert_true(report_number(report, "kernels") == 1 - dry);
         hone_free(report);
         assert_int_equal(sessions_of(cache, 1), dry);
     }
@@ -276,7 +268,7 @@ static void test_upkeep__gc(void **state) {
     assert_int_equal(hone__cache_get_failure(cache, &other, &kept, NULL), HONE_OK);
     hone__failure_clear(&kept);
     assert_int_equal(hone_cache_gc(&report, cache, &options, NULL), HONE_OK);
-    assert_true(number(report, "journal_records") == 0 && number(report, "files") == 0);
+    assert_true(report_number(report, "journal_records") == 0 && report_number(report, "files") == 0);
     hone_free(report);
     hone_cache_close(cache);
 }
@@ -292,11 +284,11 @@ static void test_upkeep__gc_spares_a_tuning(void **state) {
     assert_int_equal(hone__claim_take(cache, &key, 60, NULL), HONE_OK);
     char *report = NULL;
     assert_int_equal(hone_cache_gc(&report, cache, NULL, NULL), HONE_OK);
-    assert_true(number(report, "journal_records") == 0 && number(report, "claims") == 0 && number(report, "kernels") == 0);
+    assert_true(report_number(report, "journal_records") == 0 && report_number(report, "claims") == 0 && report_number(report, "kernels") == 0);
     hone_free(report);
     hone__claim_drop(cache, &key);
     assert_int_equal(hone_cache_gc(&report, cache, NULL, NULL), HONE_OK);
-    assert_true(number(report, "journal_records") == 3 && number(report, "kernels") == 1);
+    assert_true(report_number(report, "journal_records") == 3 && report_number(report, "kernels") == 1);
     hone_free(report);
     hone_cache_close(cache);
 }
@@ -325,7 +317,7 @@ static void test_upkeep__compact(void **state) {
     assert_int_equal(stat(f->path, &before), 0);
     options.dry_run = 1;
     assert_int_equal(hone_cache_compact(&report, cache, &options, NULL), HONE_OK);
-    double promised = number(report, "after_bytes");
+    double promised = report_number(report, "after_bytes");
     hone_free(report);
     assert_int_equal(stat(f->path, &after), 0);
     assert_true(after.st_ino == before.st_ino && after.st_size == before.st_size);
@@ -335,7 +327,7 @@ static void test_upkeep__compact(void **state) {
         print_error("%s\n", err.message);
     assert_int_equal(status, HONE_OK);
     assert_int_equal(stat(f->path, &after), 0);
-    assert_true((double)after.st_size == promised && number(report, "after_bytes") == promised && after.st_size * 2 < before.st_size);
+    assert_true((double)after.st_size == promised && report_number(report, "after_bytes") == promised && after.st_size * 2 < before.st_size);
     assert_true((after.st_mode & 0777) == (before.st_mode & 0777));
     hone_free(report);
     for (uint32_t i = 0; i < 10; i++)
@@ -462,14 +454,14 @@ static void test_upkeep__verify(void **state) {
     options.line = count_findings;
     options.user = &findings;
     assert_int_equal(hone_verify(&report, &sound, f->path, &options, NULL), HONE_OK);
-    assert_true(sound == 1 && findings == 0 && number(report, "damaged") == 0);
+    assert_true(sound == 1 && findings == 0 && report_number(report, "damaged") == 0);
     assert_non_null(strstr(report, "\"entry\":{\"records\":300,\"damaged\":0,\"newer\":0}"));
     assert_non_null(strstr(report, "\"trial\":{\"records\":6,"));
     assert_non_null(strstr(report, "\"stat\":{\"records\":3,"));
     hone_free(report);
     flip(f->path, "{\"BM\":7}"); /* in the text of some records; LMDB does not see it */
     assert_int_equal(hone_verify(&report, &sound, f->path, &options, NULL), HONE_OK);
-    assert_true(sound == 0 && findings >= 1 && number(report, "damaged") == findings);
+    assert_true(sound == 0 && findings >= 1 && report_number(report, "damaged") == findings);
     hone_free(report);
     assert_int_equal(truncate(f->path, 8192 + 4096), 0);
     assert_int_equal(hone_verify(&report, &sound, f->path, &options, NULL), HONE_OK);
