@@ -14,7 +14,8 @@ enum {
     CLIMBS = 8,              /* steps from candidates that look promising, */
     LOOKED_AT = 16,          /* of which each is the best of so many, */
     CROSSES = 8,             /* mixtures of two elites, */
-    DRAWS = 4                /* draws from anywhere */
+    DRAWS = 64,              /* draws from anywhere: where few steps are valid, nothing else reaches what is good; */
+    DRAWS_POINTS = 4096      /* at most so many over the process's points, each of which a newcomer is compared with */
 };
 
 static uint32_t elites_of(const hone__lfbo *lfbo, const hone__strategy *strategy, uint32_t *elite, uint32_t max) {
@@ -145,5 +146,6 @@ void hone__lfbo_refresh(hone__lfbo *lfbo, hone__strategy *strategy) {
         if (hone__bound_valid(strategy->options.bound, &child, NULL))
             (void)hone__pool_add(&lfbo->pool, strategy, &child);
     }
-    add_draws(lfbo, strategy, DRAWS);
+    const uint32_t affordable = DRAWS_POINTS / (1 + hone__gaussian_count(lfbo->gaussian));
+    add_draws(lfbo, strategy, affordable < DRAWS ? affordable : DRAWS);
 }
