@@ -11,7 +11,7 @@
 /* How these numbers were chosen: tests/bench/README.md. */
 enum {
     BEGIN_AT = 8,            /* results before the surrogates speak */
-    APART_DRAWS = 4,         /* draws from which the one least like all others begins */
+    APART_DRAWS = 8,         /* draws from which the one least like all others begins */
     POLISH_EVERY = 8,        /* proposals, of which one takes the least predicted cost */
     TREES = 16,
     FAILURE_TREES = 16,
@@ -174,7 +174,7 @@ static double nearest(const hone__strategy *strategy, const hone__config *config
 bool hone__lfbo_queue_apart(hone__strategy *strategy) {
     hone__config drawn, chosen = strategy->space->base;
     double top = -1;
-    for (int i = 0; i < 8 * APART_DRAWS && (i < APART_DRAWS || top < 0); i++) {
+    for (int i = 0; i < 4 * APART_DRAWS && (i < APART_DRAWS || top < 0); i++) {
         if (!hone__bound_sample(strategy->options.bound, &strategy->rng, &drawn))
             break;
         double apart = hone__strategy_was_proposed(strategy, &drawn) ? -1 : nearest(strategy, &drawn);
