@@ -13,7 +13,7 @@ enum {
     BEGIN_AT = 8,            /* results before the surrogates speak */
     APART_DRAWS = 8,         /* draws from which the one least like all others begins */
     POLISH_EVERY = 8,        /* proposals, of which one takes the least predicted cost */
-    TREES = 24,
+    TREES = 16,
     FAILURE_TREES = 16,
     PENDING_MAX = 32,
     TRANSFERRED = 3,         /* configs of the evidence that are tried first, */
@@ -35,7 +35,7 @@ hone__lfbo *hone__lfbo_new(const hone__space *space) {
     lfbo->gaussian = hone__gaussian_new(space);
     if (lfbo->features != NULL && lfbo->gaussian != NULL) {
         uint32_t width = hone__features_count(lfbo->features);
-        hone__forest_options options = {.trees = TREES, .tries = 2 + width / 2, .leaf_min = 1};
+        hone__forest_options options = {.trees = TREES, .tries = 2 + width / 4};
         lfbo->costs = hone__forest_new(width, &options);
         options.trees = FAILURE_TREES;
         lfbo->failures = hone__forest_new(width, &options);
