@@ -2,12 +2,10 @@
 #include "exchange.h"
 #include "alloc.h"
 #include "json.h"
-#include "limit.h"
 #include "options.h"
 #include "status.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- options ---- */

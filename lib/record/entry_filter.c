@@ -1,7 +1,6 @@
 /* entry_filter.c: see entry_filter.h.  Members that are not set let everything pass; the others must all agree. */
 #define _GNU_SOURCE
 #include "entry_filter.h"
-#include "alloc.h"
 #include "json.h"
 #include "limit.h"
 #include "options.h"
