@@ -34,10 +34,8 @@ bool hone__filter_is_empty(const hone_filter *filter) {
 /* Does the hexadecimal id begin with the pattern? */
 static bool matches_id(const char *pattern, const uint8_t id[16]) {
     size_t length = strlen(pattern);
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, id, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(id, hex);
     return length >= ID_DIGITS_LEAST && length <= 32 && strncasecmp(hex, pattern, length) == 0;
 }
 
