@@ -622,7 +622,7 @@ typedef struct hone_tune_options {
     const char *search;           /* "auto" (default, or $HONE_AUTOTUNER), "hybrid", "lfbo", "llm", "random", "exhaustive" */
     const char *evaluator;        /* command line of an evaluator; NULL: the spec's, or the built-in worker */
     const char *worker;           /* program that runs the built-in worker as `PROGRAM worker`; NULL: $HONE_WORKER, then `hone` in PATH */
-    uint32_t trials_max;          /* default 200 */
+    uint32_t trials_max;          /* at the most; default 200.  What takes several times as long as the others is not waited for at the end */
     uint32_t rounds_max;          /* of the model; default 4 */
     double time_max_s;            /* 0: none */
     uint64_t seed;                /* default 1 */

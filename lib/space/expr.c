@@ -202,6 +202,8 @@ static bool parse_element(parser *p, const hone__symbol *symbol, size_t start) {
 static bool unknown_name(parser *p, size_t start, const char *name) {
     const hone__symbols *symbols = p->symbols;
     hone__text text = {0, ""};
+    if (strcmp(name, "not") == 0)
+        return refuse(p, start, "'not' is no operator; write !");
     hone__say(&text, "unknown name '%s'", name);
     uint32_t best = UINT32_MAX;
     for (uint32_t i = 0; i < symbols->count; i++) {
@@ -313,6 +315,8 @@ static bool parse_primary(parser *p, hone__symbol_type *type) {
     }
     if (c == '*' && p->at > 0 && p->text[p->at - 1] == '*')
         return refuse(p, p->at, "there is no operator **; write the product, or 1 << n for a power of two");
+    if (c == '/' && p->at > 0 && p->text[p->at - 1] == '/')
+        return refuse(p, p->at, "there is no operator //; / gives a whole number, too");
     if (c == '=')
         return refuse(p, p->at, "'=' cannot stand here; the comparisons are == != < <= > >=");
     return refuse(p, p->at, "expected a number, a name, a string or '(', found %s", found(p, text));
@@ -427,7 +431,7 @@ static bool parse_all(parser *p) {
         return refuse(p, p->at, "'=' is not an operator; compare with ==");
     if (c == '&' || c == '|')
         return refuse(p, p->at, "there are no bitwise operators; write %c%c for the logical one", c, c);
-    static const char *const word[][2] = {{"'and'", "&&"}, {"'or'", "||"}, {"'not'", "!"}, {"'mod'", "%"}, {"'div'", "/"}};
+    static const char *const word[][2] = {{"'and'", "&&"}, {"'or'", "||"}, {"'not'", "!"}, {"'mod'", "%"}, {"'div'", "/"}, {"'in'", "x == a || x == b"}};
     const char *here = c != '\0' ? found(p, text) : "";
     for (size_t i = 0; i < sizeof word / sizeof word[0]; i++) {
         if (strcmp(here, word[i][0]) == 0)

@@ -158,8 +158,10 @@ hone_status hone__want_object(const hone__reader *reader, const cJSON *item, con
 }
 
 hone_status hone__want_array(const hone__reader *reader, const cJSON *item, const hone__where *at, uint32_t min, uint32_t max) {
+    if (cJSON_IsString(item))
+        return hone__mistake(reader, at, "must be an array, not a string; write [\"%s\"]", hone__quote(item->valuestring).text);
     if (!cJSON_IsArray(item))
-        return hone__mistake(reader, at, "must be an array, not %s", hone__type_name(item));
+        return hone__mistake(reader, at, "must be an array, not %s; write [...]", hone__type_name(item));
     uint32_t count = 0;
     for (const cJSON *child = item->child; child != NULL && count <= max; child = child->next)
         count++;

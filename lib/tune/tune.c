@@ -11,13 +11,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, SLICE_MS = 100, CACHES_BEYOND = 8 };
+enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, SLICE_MS = 100, CACHES_BEYOND = 8, RESULTS_BEFORE_STRAGGLERS = 20 };
 
 typedef struct flight_queue {
     hone__proposal proposal[FLIGHT_MAX];
     const hone__known *known[FLIGHT_MAX]; /* answered by the journal, or NULL: with the evaluator */
-    uint64_t ticket[FLIGHT_MAX];
-    uint32_t count, window;
+    uint64_t ticket[FLIGHT_MAX], since_ns[FLIGHT_MAX];
+    uint32_t count, window, landed; /* landed: those whose time of flight is in flown_ns */
+    uint64_t flown_ns;
     hone__ask_state state;
 } flight_queue;
 
@@ -66,6 +67,7 @@ static hone_status fill(hone__tuning *tuning, flight_queue *flight, hone_error *
         const hone__known *known = hone__session_find(tuning, &proposal->config);
         flight->known[flight->count] = known;
         flight->ticket[flight->count] = tuning->next_ticket++;
+        flight->since_ns[flight->count] = hone__clock_ns();
         if (known == NULL) {
             cJSON *body = NULL;
             HONE_TRY(hone__kernel_compile_json(tuning->kernel, tuning->sizes, &proposal->config, &body, err));
@@ -107,7 +109,21 @@ static void leave_flight(flight_queue *flight, uint32_t at) {
         flight->proposal[i] = flight->proposal[i + 1];
         flight->known[i] = flight->known[i + 1];
         flight->ticket[i] = flight->ticket[i + 1];
+        flight->since_ns[i] = flight->since_ns[i + 1];
     }
+}
+
+/* Is all that is left of the budget in flight for several times as long as a config usually is?  A compile that takes ten seconds where the
+ * others take half of one must not hold up the end. */
+static bool only_stragglers(const hone__tuning *tuning, const flight_queue *flight) {
+    if (flight->count == 0 || flight->landed < RESULTS_BEFORE_STRAGGLERS || tuning->trials + flight->count < tuning->options.trials_max)
+        return false;
+    uint64_t now = hone__clock_ns(), patience = 5 * (flight->flown_ns / flight->landed);
+    for (uint32_t i = 0; i < flight->count; i++) {
+        if (flight->known[i] != NULL || now - flight->since_ns[i] < patience || now - flight->since_ns[i] < 1000000000u)
+            return false;
+    }
+    return true;
 }
 
 /* Take the next config in flight whose result is there: the journal's first, which came before any other result. */
@@ -127,6 +143,10 @@ static hone_status take(hone__tuning *tuning, flight_queue *flight, hone_error *
     }
     hone__proposal proposal = flight->proposal[at];
     uint32_t number = tuning->trials;
+    if (known == NULL) {
+        flight->flown_ns += hone__clock_ns() - flight->since_ns[at];
+        flight->landed++;
+    }
     leave_flight(flight, at);
     hone__session_trial(tuning, &proposal, &result, known != NULL);
     if (tuning->trials != number + 1)
@@ -153,6 +173,11 @@ static hone_status search(hone__tuning *tuning, hone_error *err) {
             return HONE_OK;
         }
         HONE_TRY(fill(tuning, &flight, err));
+        if (only_stragglers(tuning, &flight)) {
+            (void)snprintf(tuning->stop, sizeof tuning->stop, "trials: the budget is used up but for %u that took several times as long as the others",
+                           flight.count);
+            return HONE_OK;
+        }
         /* With nothing to measure there is only the model to wait for. */
         hone_status status = hone__strategy_pump(tuning->strategy, flight.count == 0 ? SLICE_MS : 0, err);
         if (status != HONE_OK && status != HONE_E_TIMEOUT)

@@ -12,7 +12,7 @@ from cli.hone_command import CommandTest, PATIENCE, TOOL
 # Answers with made-up times, and never again once it meets the op that it was told to hang in; or it is told how to lie.  Each start leaves a line in `starts`.
 EVALUATOR = """
 import json, os, sys, time
-hang, said = sys.argv[1], 0
+hang, compiles, straggler = sys.argv[1], 0, None
 with open("starts", "a") as file:
     file.write("start\\n")
 for line in sys.stdin:
@@ -22,9 +22,15 @@ for line in sys.stdin:
         open("hanging", "w").close()
         time.sleep(600)
     if op == "hello":
-        reply.update(protocol=1, compare=True, device={"kind": "made-up", "name": "made up", "identity": {"a": 1}})
+        reply.update(protocol=1, compare=True, parallel=2, cancel=True, device={"kind": "made-up", "name": "made up", "identity": {"a": 1}})
     elif op == "compile":
         reply["handle"] = request["config"]["T"]
+        compiles += 1
+        if hang == "straggle" and compiles == 25:
+            straggler = request["id"]
+            continue
+    elif op == "cancel" and straggler in request["ids"]:
+        print(json.dumps({"id": straggler, "ok": False, "error": {"stage": "compile", "code": "cancelled", "message": "not wanted"}}))
     elif op == "measure":
         reply["samples_ns"] = [1000.0 + request["handle"] + 0.1 * i for i in range(9)]
     elif op == "compare":
@@ -119,6 +125,11 @@ class EvaluatorTest(CommandTest):
         sets, winner = self.compared("flatter")
         self.assertGreater(len(sets), 1)
         self.assertEqual(winner, 1)
+
+    def test_one_compile_without_end_does_not_hold_up_the_end(self):
+        answer = json.loads(self.expect(0, *self.command("straggle", "--max-trials", "35", "--whole-budget", "--json")).stdout)
+        self.assertEqual((answer["trials"], answer["failed"]), (34, 0))
+        self.assertIn("used up but for 1 that took", answer["stop"])
 
     def test_an_evaluator_is_started_once(self):
         self.expect(0, *self.command("never"))

@@ -64,7 +64,7 @@ def compile_text(nvrtc, text, name, options):
 def compile_config(nvrtc, spec, config, arch, reference=False):
     if reference:
         part = spec.json["reference"]
-        source, options = part["source"], spec.options({}, part.get("options", []))
+        source, options = part.get("source", spec.json["source"]), spec.options({}, part.get("options", []))
     else:
         source, options = spec.json["source"], spec.macros(config) + spec.options(config)
     path = os.path.join(spec.folder, source)

@@ -11,7 +11,9 @@ constexpr int TILES_DOWN = (M + BM - 1) / BM, TILES_ACROSS = (N + BN - 1) / BN;
 constexpr int DEPTH = (K + BK * SPLIT_K - 1) / (BK * SPLIT_K); /* steps of BK for one block */
 constexpr int EXTRA = LAYOUT == padded ? 16 : 0;
 constexpr int A_PITCH = BK * 2 + EXTRA, B_PITCH = BN * 2 + EXTRA, A_BYTES = BM * A_PITCH, STAGE_BYTES = A_BYTES + BK * B_PITCH;
-constexpr int MT = WM / 16, NT = WN / 8, KT = BK / 16;
+/* Loops of a tile are unrolled with their number of turns: a loop of one turn would pass a plain pragma on to the loop around it, whose
+ * hundreds of steps take ten seconds to compile. */
+constexpr int MT = WM / 16, NT = WN / 8, NT2 = NT / 2, KT = BK / 16;
 
 /* Offset in a tile of chunk `chunk` (16 bytes) of a row of COLUMNS halves; eight rows one below the other are in different banks. */
 template <int COLUMNS, int PITCH> DEVICE int place(int row, int chunk)
@@ -84,16 +86,16 @@ struct fragments {
     DEVICE void load(int step, int k, const reading_place &at)
     {
         word stage = shared_base() + step % STAGES * STAGE_BYTES, from_a = chunks_on(stage + at.a, k * 2), from_b = stage + at.b;
-#pragma unroll
+#pragma unroll MT
         for (int m = 0; m < MT; m++) load_matrices(a[m], from_a + m * 16 * A_PITCH);
-#pragma unroll
+#pragma unroll NT2
         for (int n = 0; n < NT; n += 2) load_matrices_transposed(b[n / 2], chunks_on(from_b, n) + k * 16 * B_PITCH);
     }
 };
 
 DEVICE void multiply(float (&sum)[MT][NT][4], const fragments &f)
 {
-#pragma unroll
+#pragma unroll MT
     for (int m = 0; m < MT; m++)
 #pragma unroll
         for (int i = 0; i < NT; i++) {
@@ -109,7 +111,7 @@ DEVICE void loop_single(float (&sum)[MT][NT][4], const half_bits *a, const half_
         copy_wait<STAGES - 2>();
         __syncthreads();
         request_stage(a, b, at, step + STAGES - 1);
-#pragma unroll
+#pragma unroll KT
         for (int k = 0; k < KT; k++) {
             fragments f;
             f.load(step, k, from);
@@ -126,7 +128,7 @@ DEVICE void loop_double(float (&sum)[MT][NT][4], const half_bits *a, const half_
     __syncthreads();
     f[0].load(0, 0, from);
     for (int step = 0; step < DEPTH; step++) {
-#pragma unroll
+#pragma unroll KT
         for (int k = 0; k < KT; k++) {
             if (k == KT - 1) {
                 copy_wait<STAGES - 2>();

@@ -81,6 +81,8 @@ static void test_expr__refuses_with_place(void **state) {
         {"9223372036854775808", "does not fit"}, {"010", "leading zero"}, {"1.5", "not fractions"}, {"2x", "at byte 1"}, {"1?2", "expected ':'"},
         {"foo(1)", "unknown name 'foo'"}, {"1)", "found ')'"}, {"\x01", "expected a number"}, {"M + \xc3\xa9", "found a character that is not ASCII"}, {"1 abc+", "found 'abc'"},
         {"log2(M)", "unknown name 'log2'; the functions are min, max, ceil_div, is_pow2 and abs; known here: M"}, {"M > 1 and M < 9", "'and' is no operator; write &&"},
+        {"not M == 1", "'not' is no operator; write !"}, {"M in (1, 2)", "'in' is no operator; write x == a || x == b"},
+        {"M // 2 < 4", "there is no operator //; / gives a whole number, too"},
         {"M > 1 or M < 9", "write ||"}, {"M mod 2", "write %"}, {"M ** 2", "no operator **"}, {"M =< 2", "'=' is not an operator"}, {"M % == 0", "the comparisons are =="},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -196,6 +196,8 @@ static const mistake mistakes[] = {
     {"/args/2/value", "1.5", "/args/2/value", "whole number"},
     {"/args/2/value", "\"1 << 60\"", "/args/2", "does not fit dtype i64"},
     {"/args/2/shape", "[1]", "/args/2/shape", "unknown member"},
+    {"/args/0/shape", "\"M\"", "/args/0/shape", "must be an array, not a string; write [\"M\"]"},
+    {"/args/0/shape", "4", "/args/0/shape", "must be an array, not a number; write [...]"},
     {"/params", NULL, "/params", "params"},
     {"/params/BM/stepp", "1", "/params/BM/stepp", "step"},
     {"/params/gemm", "{\"kind\":\"bool\"}", "/params/gemm", "entry's name"},

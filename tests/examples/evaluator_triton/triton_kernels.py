@@ -1,9 +1,9 @@
 """The Triton kernels that triton_evaluator.py tunes: matrix product, attention forward, RMS norm and softmax, for halves.
 
 Each class is one kernel: what it makes of a problem's sizes and of a config.  `launch` returns the kernel, its grid, its arguments and its
-keywords, so that a worker can compile exactly what the evaluator will run; `tensors` stand for device memory there and may be dtypes.
+keywords, so that a compiler can compile exactly what the evaluator will run; `tensors` stand for device memory there.  Nothing here imports
+PyTorch, which takes seconds: configs are compiled meanwhile.
 """
-import torch
 import triton
 import triton.language as tl
 
@@ -146,10 +146,10 @@ class Attention:
     def truth(t):
         """In single precision, a few heads at a time: the scores of all together are many gigabytes."""
         q, k, v = t[0], t[1], t[2]
-        out = torch.empty(q.shape, dtype=torch.float32, device=q.device)
+        out = v.float()
         for at in range(0, q.shape[0], 8):
             scores = q[at:at + 8].float() @ k[at:at + 8].float().transpose(1, 2) / q.shape[2] ** 0.5
-            out[at:at + 8] = torch.softmax(scores, -1) @ v[at:at + 8].float()
+            out[at:at + 8] = scores.softmax(-1) @ v[at:at + 8].float()
         return out
 
     @staticmethod
@@ -204,7 +204,7 @@ class RmsNorm(Rows):
     @staticmethod
     def truth(t):
         x = t[0].float()
-        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5) * t[1].float()
+        return x * ((x * x).mean(-1, keepdim=True) + 1e-5).rsqrt() * t[1].float()
 
 
 class Softmax(Rows):
@@ -212,7 +212,7 @@ class Softmax(Rows):
 
     @staticmethod
     def truth(t):
-        return torch.softmax(t[0].float(), -1)
+        return t[0].float().softmax(-1)
 
 
 KERNELS = {kernel.name: kernel for kernel in (Matmul, Attention, RmsNorm, Softmax)}
