@@ -18,16 +18,13 @@ struct hone__forest {
     uint32_t root[HONE_FOREST_TREES_MAX];
     node *node;
     uint32_t node_count, node_capacity;
-    uint32_t *order;              /* row numbers, permuted while growing */
     uint32_t *shuffle;            /* feature numbers */
-    uint32_t order_capacity;
+    /* While growing: */
+    uint32_t *order;              /* row numbers, those of one node beside each other */
+    float *target, *value;        /* in this order: targets, values of the feature that is looked at */
+    float *column;                /* the rows' numbers, feature by feature: one look at a feature reads what lies together */
+    uint32_t row_capacity;
 };
-
-/* What one tree grows from. */
-typedef struct patch {
-    const float *rows, *target, *weight;
-    hone__rng *rng;
-} patch;
 
 hone__forest *hone__forest_new(uint32_t features, const hone__forest_options *options) {
     hone__forest *forest = hone__alloc(sizeof *forest);
@@ -45,12 +42,22 @@ hone__forest *hone__forest_new(uint32_t features, const hone__forest_options *op
     return forest;
 }
 
+static void free_rows(hone__forest *forest) {
+    hone__free(forest->order);
+    hone__free(forest->target);
+    hone__free(forest->value);
+    hone__free(forest->column);
+    forest->order = NULL;
+    forest->target = forest->value = forest->column = NULL;
+    forest->row_capacity = 0;
+}
+
 void hone__forest_free(hone__forest *forest) {
     if (forest == NULL)
         return;
     hone__free(forest->node);
-    hone__free(forest->order);
     hone__free(forest->shuffle);
+    free_rows(forest);
     hone__free(forest);
 }
 
@@ -63,79 +70,91 @@ static bool reserve(hone__forest *forest, uint32_t count) {
         forest->node = grown;
         forest->node_capacity = 2 * nodes;
     }
-    if (count > forest->order_capacity) {
-        uint32_t *grown = hone__realloc(forest->order, (size_t)count * 2 * sizeof *grown);
-        if (grown == NULL)
-            return false;
-        forest->order = grown;
-        forest->order_capacity = 2 * count;
+    if (count <= forest->row_capacity)
+        return true;
+    const size_t rows = 2 * (size_t)count;
+    free_rows(forest);
+    forest->order = hone__alloc_array(rows, sizeof *forest->order);
+    forest->target = hone__alloc_array(rows, sizeof *forest->target);
+    forest->value = hone__alloc_array(rows, sizeof *forest->value);
+    forest->column = hone__alloc_array(rows * forest->features, sizeof *forest->column);
+    if (forest->order == NULL || forest->target == NULL || forest->value == NULL || forest->column == NULL) {
+        free_rows(forest);
+        return false;
     }
+    forest->row_capacity = (uint32_t)rows;
     return true;
 }
 
-typedef struct sums {
-    double weight, first, second; /* of the weights, of weight * target, of weight * target squared */
-} sums;
-
-static void add(sums *s, const patch *p, uint32_t row) {
-    double weight = p->weight == NULL ? 1.0 : (double)p->weight[row], target = (double)p->target[row];
-    s->weight += weight;
-    s->first += weight * target;
-    s->second += weight * target * target;
-}
-
-static double scatter(const sums *s) {
-    return s->weight > 0 ? s->second - s->first * s->first / s->weight : 0;
-}
+/* Rows [first, first + count) of the order, and the sum of their targets. */
+typedef struct patch {
+    uint32_t first, count;
+    double sum;
+} patch;
 
 typedef struct cut {
     uint32_t feature;
     float threshold;
-    double gain;
+    double gain; /* how much less the targets scatter: the sums' squares over the counts, of both sides less those of all */
 } cut;
 
 /* A random threshold between the least and the greatest value here; false: the feature is constant. */
-static bool try_cut(const hone__forest *forest, const patch *p, const uint32_t *order, uint32_t count, const sums *all, uint32_t feature,
-                    cut *best) {
+static bool try_cut(hone__forest *forest, const float *column, const patch *p, uint32_t feature, hone__rng *rng, cut *best) {
+    const uint32_t *order = forest->order + p->first;
+    const float *target = forest->target + p->first;
+    float *value = forest->value;
     float low = INFINITY, high = -INFINITY;
-    for (uint32_t i = 0; i < count; i++) {
-        float value = p->rows[(size_t)order[i] * forest->features + feature];
-        low = value < low ? value : low;
-        high = value > high ? value : high;
+    for (uint32_t i = 0; i < p->count; i++) {
+        value[i] = column[order[i]];
+        low = value[i] < low ? value[i] : low;
+        high = value[i] > high ? value[i] : high;
     }
     if (!(low < high))
         return false;
-    float threshold = low + (float)hone__rng_unit(p->rng) * (high - low);
+    float threshold = low + (float)hone__rng_unit(rng) * (high - low);
     if (!(threshold < high))
         threshold = low;
-    sums left = {0};
+    double sum = 0;
     uint32_t lefts = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (p->rows[(size_t)order[i] * forest->features + feature] <= threshold) {
-            add(&left, p, order[i]);
-            lefts++;
-        }
+    for (uint32_t i = 0; i < p->count; i++) {
+        bool left = value[i] <= threshold;
+        sum += left * (double)target[i]; /* no jump: which side is as good as random */
+        lefts += left;
     }
-    sums right = {all->weight - left.weight, all->first - left.first, all->second - left.second};
-    if (lefts < forest->options.leaf_min || count - lefts < forest->options.leaf_min)
-        return true;
-    double gain = scatter(all) - scatter(&left) - scatter(&right);
+    double gain = sum * sum / lefts + (p->sum - sum) * (p->sum - sum) / (p->count - lefts) - p->sum * p->sum / p->count;
     if (gain > best->gain)
         *best = (cut){feature, threshold, gain};
     return true;
 }
 
-static cut find_cut(hone__forest *forest, const patch *p, const uint32_t *order, uint32_t count, const sums *all) {
-    cut best = {0, 0, -1.0};
+static cut find_cut(hone__forest *forest, uint32_t rows, const patch *p, hone__rng *rng) {
+    cut best = {0, 0, -HUGE_VAL};
     uint32_t tried = 0;
     for (uint32_t i = 0; i < forest->features && tried < forest->options.tries; i++) {
-        uint32_t other = i + (uint32_t)hone__rng_below(p->rng, forest->features - i);
+        uint32_t other = i + (uint32_t)hone__rng_below(rng, forest->features - i);
         uint32_t feature = forest->shuffle[other];
         forest->shuffle[other] = forest->shuffle[i];
         forest->shuffle[i] = feature;
-        tried += try_cut(forest, p, order, count, all, feature, &best);
+        tried += try_cut(forest, forest->column + (size_t)feature * rows, p, feature, rng, &best);
     }
     return best;
+}
+
+/* Rows that go left come first; how many. */
+static uint32_t divide(hone__forest *forest, const float *column, const patch *p, float threshold) {
+    uint32_t *order = forest->order + p->first, lefts = 0;
+    float *target = forest->target + p->first;
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint32_t row = order[i];
+        float aim = target[i];
+        if (column[row] <= threshold) {
+            order[i] = order[lefts];
+            target[i] = target[lefts];
+            order[lefts] = row;
+            target[lefts++] = aim;
+        }
+    }
+    return lefts;
 }
 
 typedef struct task {
@@ -143,50 +162,35 @@ typedef struct task {
     uint32_t parent; /* whose right child this is; UINT32_MAX: root or left child */
 } task;
 
-static void finish_leaf(node *leaf, const sums *all) {
-    leaf->right = 0;
-    leaf->mean = (float)(all->first / all->weight);
-    double variance = scatter(all) / all->weight;
-    leaf->variance = (float)(variance > 0 ? variance : 0);
-}
-
-/* Rows that go left come first; how many. */
-static uint32_t divide(const hone__forest *forest, const patch *p, uint32_t *order, uint32_t count, const cut *by) {
-    uint32_t lefts = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t row = order[i];
-        if (p->rows[(size_t)row * forest->features + by->feature] <= by->threshold) {
-            order[i] = order[lefts];
-            order[lefts++] = row;
-        }
-    }
-    return lefts;
-}
-
-static void grow(hone__forest *forest, const patch *p, uint32_t count) {
+static void grow(hone__forest *forest, const float *target, uint32_t rows, hone__rng *rng) {
     enum { DEPTH = 64 };
     task stack[DEPTH];
     uint32_t depth = 0;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < rows; i++)
         forest->order[i] = i;
-    stack[depth++] = (task){0, count, UINT32_MAX};
+    memcpy(forest->target, target, rows * sizeof *target);
+    stack[depth++] = (task){0, rows, UINT32_MAX};
     while (depth > 0) {
         task now = stack[--depth];
         uint32_t at = forest->node_count++;
         node *here = &forest->node[at];
         if (now.parent != UINT32_MAX)
             forest->node[now.parent].right = at;
-        sums all = {0};
-        for (uint32_t i = 0; i < now.count; i++)
-            add(&all, p, forest->order[now.first + i]);
-        cut by = {0, 0, -1.0};
-        if (now.count >= 2 * forest->options.leaf_min && scatter(&all) > 1e-10 * all.weight && depth + 2 <= DEPTH)
-            by = find_cut(forest, p, forest->order + now.first, now.count, &all);
-        if (by.gain < 0) {
-            finish_leaf(here, &all);
+        patch p = {now.first, now.count, 0};
+        double squares = 0;
+        for (uint32_t i = now.first; i < now.first + now.count; i++) {
+            p.sum += (double)forest->target[i];
+            squares += (double)forest->target[i] * (double)forest->target[i];
+        }
+        double mean = p.sum / now.count, variance = squares / now.count - mean * mean;
+        cut by = {0, 0, -HUGE_VAL};
+        if (now.count >= 2 && variance > 1e-10 && depth + 2 <= DEPTH)
+            by = find_cut(forest, rows, &p, rng);
+        if (by.gain <= -HUGE_VAL) {
+            *here = (node){.mean = (float)mean, .variance = (float)(variance > 0 ? variance : 0)};
             continue;
         }
-        uint32_t lefts = divide(forest, p, forest->order + now.first, now.count, &by);
+        uint32_t lefts = divide(forest, forest->column + (size_t)by.feature * rows, &p, by.threshold);
         here->feature = by.feature;
         here->threshold = by.threshold;
         here->right = 1; /* set by the right child when its turn comes */
@@ -195,14 +199,17 @@ static void grow(hone__forest *forest, const patch *p, uint32_t count) {
     }
 }
 
-bool hone__forest_fit(hone__forest *forest, const float *rows, const float *target, const float *weight, uint32_t count, hone__rng *rng) {
+bool hone__forest_fit(hone__forest *forest, const float *rows, const float *target, uint32_t count, hone__rng *rng) {
     if (count == 0 || !reserve(forest, count))
         return false;
-    patch p = {rows, target, weight, rng};
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < forest->features; j++)
+            forest->column[(size_t)j * count + i] = rows[(size_t)i * forest->features + j];
+    }
     forest->node_count = 0;
     for (uint32_t tree = 0; tree < forest->options.trees; tree++) {
         forest->root[tree] = forest->node_count;
-        grow(forest, &p, count);
+        grow(forest, target, count, rng);
     }
     return true;
 }

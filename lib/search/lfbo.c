@@ -1,5 +1,5 @@
 /* lfbo.c: see lfbo.h.  After a few draws that are unlike each other, each proposal is the candidate with the largest expected improvement under
- * the mixture of forest and Gaussian process, times its chance not to fail.  Some proposals take the least predicted cost instead: the polish
+ * the mixture of forest and Gaussian process, times the square of its chance not to fail.  Some proposals take the least predicted cost instead: the polish
  * around the best, one parameter at a time, which is not left to luck.  Learning and the making of candidates: lfbo_parts.h. */
 #include "lfbo_parts.h"
 #include "alloc.h"
@@ -13,9 +13,9 @@ enum {
     BEGIN_AT = 8,            /* results before the surrogates speak */
     APART_DRAWS = 8,         /* draws from which the one least like all others begins */
     POLISH_EVERY = 8,        /* proposals, of which one takes the least predicted cost */
-    TREES = 24,
+    TREES = 16,
     FAILURE_TREES = 16,
-    PENDING_MAX = 32,
+    RECENT_MAX = 32,
     TRANSFERRED = 3,         /* configs of the evidence that are tried first, */
     DRAWS_BESIDE = 3,        /* draws that they are judged beside, */
     OPPOSITES = 3,           /* and, if they are better, the best with one value exchanged; else as many draws more */
@@ -35,7 +35,7 @@ hone__lfbo *hone__lfbo_new(const hone__space *space) {
     lfbo->gaussian = hone__gaussian_new(space);
     if (lfbo->features != NULL && lfbo->gaussian != NULL) {
         uint32_t width = hone__features_count(lfbo->features);
-        hone__forest_options options = {.trees = TREES, .tries = 2 + width / 2, .leaf_min = 1};
+        hone__forest_options options = {.trees = TREES, .tries = 2 + width / 4};
         lfbo->costs = hone__forest_new(width, &options);
         options.trees = FAILURE_TREES;
         lfbo->failures = hone__forest_new(width, &options);
@@ -105,24 +105,28 @@ static outlook look(hone__lfbo *lfbo, uint32_t member) {
                      .failing = (double)pool->failing[member]};
 }
 
-/* Candidates like a config that is being measured are worth less: its result is about to come.  The likest counts alone: with thirty in flight all
- * around the best, the product of all would leave nothing there and drive the search into what is known to be bad. */
-static double unlike_pending(const hone__lfbo *lfbo, const float *point, const float *pending, uint32_t count) {
+/* Candidates like a config whose result is about to come, or like one that has just failed, are worth less.  The likest counts alone: with thirty
+ * in flight all around the best, the product of all would leave nothing there and drive the search into what is known to be bad. */
+static double unlike_recent(const hone__lfbo *lfbo, const float *point, const float *recent, uint32_t count) {
     double factor = 1.0;
     for (uint32_t i = 0; i < count; i++)
-        factor = fmin(factor, 1.0 - hone__gaussian_likeness(lfbo->gaussian, point, pending + (size_t)i * lfbo->pool.width));
+        factor = fmin(factor, 1.0 - hone__gaussian_likeness(lfbo->gaussian, point, recent + (size_t)i * lfbo->pool.width));
     return factor;
 }
 
-static uint32_t place_pending(const hone__lfbo *lfbo, const hone__strategy *strategy, float **points) {
-    *points = NULL;
-    uint32_t open = strategy->result_count - strategy->told, count = 0;
-    if (open == 0)
-        return 0;
-    *points = hone__alloc_array((size_t)PENDING_MAX * (lfbo->pool.width + 1), sizeof **points);
-    for (uint32_t i = strategy->result_count; *points != NULL && i-- > 0 && count < open && count < PENDING_MAX;) {
+/* What is being measured, and what failed since the forest was grown, which does not know of it yet. */
+static uint32_t place_recent(const hone__lfbo *lfbo, const hone__strategy *strategy, float **points) {
+    const uint32_t open = strategy->result_count - strategy->told;
+    uint32_t count = 0;
+    *points = hone__alloc_array((size_t)RECENT_MAX * (lfbo->pool.width + 1), sizeof **points);
+    for (uint32_t i = strategy->result_count; *points != NULL && i-- > 0 && count < open && count < RECENT_MAX;) {
         if (!strategy->result[i].told)
             hone__gaussian_place(lfbo->gaussian, &strategy->result[i].config, *points + (size_t)count++ * lfbo->pool.width);
+    }
+    for (uint32_t k = lfbo->seen_count; *points != NULL && k-- > lfbo->forest_at && count < RECENT_MAX;) {
+        const hone__result *result = &strategy->result[lfbo->seen[k]];
+        if (!hone__lfbo_succeeded(result))
+            hone__gaussian_place(lfbo->gaussian, &result->config, *points + (size_t)count++ * lfbo->pool.width);
     }
     return count;
 }
@@ -133,22 +137,23 @@ static uint32_t choose(hone__lfbo *lfbo, const hone__strategy *strategy, bool po
     const double best = hone__lfbo_warped(lfbo, strategy, lfbo->best);
     uint32_t chosen = UINT32_MAX;
     double top = -HUGE_VAL, top_gain = 0;
-    float *pending = NULL;
-    uint32_t pending_count = place_pending(lfbo, strategy, &pending);
+    float *recent = NULL;
+    uint32_t recent_count = place_recent(lfbo, strategy, &recent);
     for (uint32_t i = 0; i < pool->count; i++) {
         outlook seen = look(lfbo, i);
-        double gain = improvement(seen.mean, sqrt(seen.variance + 1e-10), best) * (1.0 - seen.failing);
+        double runs = 1.0 - seen.failing; /* squared: a few trees that have not heard of a failure must not make a region of them worth a visit */
+        double gain = improvement(seen.mean, sqrt(seen.variance + 1e-10), best) * runs * runs;
         pool->score[i] = gain;
         top_gain = fmax(top_gain, gain);
         double score = polish ? -seen.mean - 3.0 * seen.failing : gain;
-        if (!polish && pending_count > 0)
-            score *= unlike_pending(lfbo, pool->point + (size_t)i * pool->width, pending, pending_count);
+        if (!polish && recent_count > 0)
+            score *= unlike_recent(lfbo, pool->point + (size_t)i * pool->width, recent, recent_count);
         if (score > top) {
             top = score;
             chosen = i;
         }
     }
-    hone__free(pending);
+    hone__free(recent);
     lfbo->gain = 0.9 * lfbo->gain + 0.1 * top_gain;
     return chosen;
 }

@@ -14,7 +14,10 @@ enum {
     CLIMBS = 8,              /* steps from candidates that look promising, */
     LOOKED_AT = 16,          /* of which each is the best of so many, */
     CROSSES = 8,             /* mixtures of two elites, */
-    DRAWS = 4                /* draws from anywhere */
+    DRAWS = 64,              /* draws from anywhere: where few steps are valid, nothing else reaches what is good; */
+    DRAWS_LEAST = 4,
+    DRAWS_POINTS = 4096,     /* fewer when so many over the process's points, each of which a newcomer is compared with, are less, */
+    DRAWS_WORK = 16384       /* or so much work over that of a draw: valid configs may be rare */
 };
 
 static uint32_t elites_of(const hone__lfbo *lfbo, const hone__strategy *strategy, uint32_t *elite, uint32_t max) {
@@ -145,5 +148,6 @@ void hone__lfbo_refresh(hone__lfbo *lfbo, hone__strategy *strategy) {
         if (hone__bound_valid(strategy->options.bound, &child, NULL))
             (void)hone__pool_add(&lfbo->pool, strategy, &child);
     }
-    add_draws(lfbo, strategy, DRAWS);
+    double draws = fmin(DRAWS_POINTS / (1.0 + hone__gaussian_count(lfbo->gaussian)), DRAWS_WORK / hone__bound_draw_work(strategy->options.bound));
+    add_draws(lfbo, strategy, (uint32_t)fmax(DRAWS_LEAST, fmin(DRAWS, draws)));
 }

@@ -210,7 +210,7 @@ static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
         }
         lfbo->forest_base = lfbo->residue[chosen[0].result];
         memcpy(lfbo->forest_trust, lfbo->prior.trust, sizeof lfbo->forest_trust);
-        lfbo->forest_ready = hone__forest_fit(lfbo->costs, rows, targets, NULL, count, &strategy->rng);
+        lfbo->forest_ready = hone__forest_fit(lfbo->costs, rows, targets, count, &strategy->rng);
         count = lfbo->seen_count < FOREST_ROWS ? lfbo->seen_count : FOREST_ROWS;
         for (uint32_t i = 0; i < count && lfbo->any_failed; i++) {
             const hone__result *result = &strategy->result[lfbo->seen[lfbo->seen_count - count + i]];
@@ -218,7 +218,7 @@ static void teach_forest(hone__lfbo *lfbo, hone__strategy *strategy) {
             targets[i] = hone__lfbo_succeeded(result) ? 0.0f : 1.0f;
         }
         if (lfbo->any_failed)
-            lfbo->failures_ready = hone__forest_fit(lfbo->failures, rows, targets, NULL, count, &strategy->rng);
+            lfbo->failures_ready = hone__forest_fit(lfbo->failures, rows, targets, count, &strategy->rng);
         lfbo->forest_at = lfbo->seen_count;
         for (uint32_t i = 0; i < lfbo->pool.count; i++)
             lfbo->pool.forest_variance[i] = -1;

@@ -9,7 +9,7 @@
 #include "prior.h"
 #include "strategy_impl.h"
 
-#define HONE_POOL_MEMBERS 512u
+#define HONE_POOL_MEMBERS 1024u
 
 typedef struct hone__pool {
     const hone__gaussian *gaussian;

@@ -48,9 +48,9 @@ static bool learn_source(hone__prior *prior, uint32_t source, const hone__strate
     }
     if (fine && count >= LEAST_EVIDENCE) {
         even_out(costs, sorted, count);
-        hone__forest_options trees = {.trees = TREES, .tries = 2 + width / 2, .leaf_min = 1};
+        hone__forest_options trees = {.trees = TREES, .tries = 2 + width / 2};
         hone__forest *forest = hone__forest_new(width, &trees);
-        fine = forest != NULL && hone__forest_fit(forest, rows, costs, NULL, count, rng);
+        fine = forest != NULL && hone__forest_fit(forest, rows, costs, count, rng);
         prior->forest[prior->sources++] = forest;
     }
     hone__free(rows);

@@ -411,6 +411,13 @@ double hone__bound_count_error(const hone__bound *bound) {
     return bound->count_error;
 }
 
+double hone__bound_draw_work(const hone__bound *bound) {
+    double work = bound->row != NULL ? bound->space->slot_count : 0;
+    for (uint32_t i = 0; i < bound->group_count; i++)
+        work += hone__group_draw_work(&bound->group[i]);
+    return work;
+}
+
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out) {
     if (bound->row != NULL)
         return hone__bound_at(bound, hone__draw(rng, bound->row_count), out);

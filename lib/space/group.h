@@ -119,6 +119,8 @@ hone__found hone__descent_next(hone__descent *descent, hone__draft *draft, uint6
 
 /* Put a random valid assignment into the draft; false if none was found within bounded work. */
 bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *draft);
+/* Values that a sample is expected to set and check. */
+double hone__group_draw_work(const hone__group *group);
 /* Fill count, rates and `listed`; `sharers` groups share the work of measuring.  HONE_FOUND_NONE: certainly no valid assignment. */
 hone__found hone__group_measure(hone__group *group, hone__rng *rng, hone__draft *draft, uint32_t sharers);
 /* Expand the trie within the budget; false: out of memory.  `empty` gets the level where nothing was left, or UINT32_MAX. */

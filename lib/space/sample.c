@@ -239,6 +239,12 @@ bool hone__group_sample(const hone__group *group, hone__rng *rng, hone__draft *d
     return sample_by_descents(group, rng, draft, SAMPLE_DESCENTS) == HONE_FOUND_ONE;
 }
 
+double hone__group_draw_work(const hone__group *group) {
+    if (group->free || group->listed)
+        return group->level_count;
+    return group->accept_rate > 0 ? group->level_count / group->accept_rate : SAMPLE_DIVES;
+}
+
 /* Sets count, accept_rate and line_max; returns how many valid assignments were met. */
 static double measure_completions(hone__group *group, hone__rng *rng, hone__draft *draft, double all,
                                   uint32_t sharers) {

@@ -131,6 +131,8 @@ double hone__bound_count_error(const hone__bound *bound);
 double hone__space_raw_count(const hone__space *space);
 /* A random valid config; uniform where the groups are listed, else near it.  False only if none was found within a bound of work. */
 bool hone__bound_sample(const hone__bound *bound, hone__rng *rng, hone__config *out);
+/* What that is expected to cost, in values set and checked: the slots where each draw is valid, more the rarer valid ones are. */
+double hone__bound_draw_work(const hone__bound *bound);
 /* Valid configs that differ from `from` in one parameter (one slot of a list; a swap for permutations), nearest values first,
  * at most `max`; returns how many.  `radius`: how many steps a numeric slot moves (0: any value). */
 uint32_t hone__bound_neighbours(const hone__bound *bound, const hone__config *from, uint32_t radius, hone__config *out,

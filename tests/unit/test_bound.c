@@ -128,6 +128,7 @@ static void sample_space(const char *name, const char *text, double count, doubl
     print_message("%s: %.3g raw, %.4g valid%s; bind %.1f ms, sample %.3f ms (worst %.1f)\n", name, hone__space_raw_count(space), got,
                   exact ? "" : " (estimate)", (double)bind_ns / 1e6, (double)(hone__clock_ns() - start) / draws / 1e6, (double)worst / 1e6);
     assert_int_equal(exact, tolerance <= 0);
+    assert_true(hone__bound_draw_work(bound) >= space->slot_count);
     assert_true(fabs(got - count) <= tolerance * count + 0.5);
     assert_true(count < 1000 || repeated < draws / 10 + 2);
     hone__bound_free(bound);
@@ -290,6 +291,7 @@ static void compare_shares(const char *name, const char *text, uint32_t draws) {
     }
     hone__walk_free(walk);
     assert_true(hone__bound_count_error(bound) > 0);
+    assert_true(hone__bound_draw_work(bound) > space->slot_count); /* some draws fail */
     assert_true(fabs(estimate - count) < (6 * hone__bound_count_error(bound) + 0.01) * count);
     hone__rng rng;
     hone__rng_seed(&rng, 11);
