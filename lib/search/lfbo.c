@@ -146,7 +146,7 @@ static uint32_t choose(hone__lfbo *lfbo, const hone__strategy *strategy, bool po
         pool->score[i] = gain;
         top_gain = fmax(top_gain, gain);
         double score = polish ? -seen.mean - 3.0 * seen.failing : gain;
-        if (!polish && recent_count > 0)
+        if (!polish && score > top) /* it can only become less */
             score *= unlike_recent(lfbo, pool->point + (size_t)i * pool->width, recent, recent_count);
         if (score > top) {
             top = score;
