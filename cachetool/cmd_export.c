@@ -1,5 +1,4 @@
 /* cmd_export.c: hone export, import and merge: entries between caches and packs. */
-#include "bar.h"
 #include "render.h"
 #include "work.h"
 

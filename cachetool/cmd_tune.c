@@ -94,7 +94,8 @@ static void facts(const cJSON *result, bool tuned) {
     format_seconds(seconds, json_number_at(result, "seconds", 0));
     line("took", seconds);
     line("stopped by", json_string_at(result, "stop"));
-    line("checked", json_string_at(result, "accuracy"));
+    const char *accuracy = json_string_at(result, "accuracy");
+    line("checked", accuracy != NULL && strcmp(accuracy, "unchecked") == 0 ? "no, without a reference" : accuracy);
     line("warning", json_string_at(result, "warning"));
     line("key", json_string_at(result, "key"));
 }

@@ -1,7 +1,6 @@
 /* opt.c: reads a command line by the table in commands.c; every refusal says what was wrong and what would be right. */
 #include "opt.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>

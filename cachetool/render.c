@@ -296,10 +296,25 @@ static bool fits_a_line(const cJSON *item) {
     return true;
 }
 
-static void line_start(FILE *to, int indent, const char *name, int width) {
+/* "time" for "time_ms": the value is printed with the unit that suits it. */
+static size_t name_columns(const cJSON *item) {
+    static const char *const units[] = {"_unix_s", "_ms", "_ns", "_s"};
+    const char *name = item->string != NULL ? item->string : "";
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if ((cJSON_IsNumber(item) || cJSON_IsNull(item)) && ends_in(name, units[i]))
+            return length - strlen(units[i]);
+    }
+    return length;
+}
+
+static void line_start(FILE *to, int indent, const cJSON *item, int width) {
+    char name[64];
+    int columns = (int)name_columns(item);
+    (void)snprintf(name, sizeof name, "%.*s", columns, item->string != NULL ? item->string : "");
     fprintf(to, "%*s%s", indent, "", style_on(to, STYLE_DIM));
     put_safe(to, name, 0);
-    fprintf(to, "%s%*s", style_off(to), width > (int)strlen(name) ? width - (int)strlen(name) : 0, "");
+    fprintf(to, "%s%*s", style_off(to), width > columns ? width - columns : 0, "");
 }
 
 static void render_list(FILE *to, const cJSON *list, int indent) {
@@ -322,7 +337,7 @@ void render_object(FILE *to, const cJSON *object, int indent, const char *skip) 
     }
     int width = 0;
     for (const cJSON *item = object->child; item != NULL; item = item->next) {
-        int length = item->string != NULL ? (int)strlen(item->string) : 0;
+        int length = (int)name_columns(item);
         width = length > width && length < 24 ? length : width;
     }
     for (const cJSON *item = object->child; item != NULL; item = item->next) {
@@ -330,7 +345,7 @@ void render_object(FILE *to, const cJSON *object, int indent, const char *skip) 
         if (skip != NULL && choice_in(skip, name))
             continue;
         bool short_one = fits_a_line(item) || strcmp(name, "config") == 0;
-        line_start(to, indent, name, short_one ? width + 2 : 0);
+        line_start(to, indent, item, short_one ? width + 2 : 0);
         if (short_one) {
             render_value(to, name, item);
             fputc('\n', to);

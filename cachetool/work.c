@@ -4,7 +4,6 @@
 #include "bar.h"
 #include "render.h"
 
-#include <errno.h>
 #include <string.h>
 
 static uint32_t effort_of(const char *name) {

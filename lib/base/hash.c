@@ -13,11 +13,11 @@ hone__hash hone__hash_bytes(const void *bytes, size_t count) {
     return hash;
 }
 
-void hone__hash_hex(const hone__hash *hash, char hex[33]) {
+void hone__hash_hex(const uint8_t hash[16], char hex[33]) {
     static const char digits[] = "0123456789abcdef";
     for (int i = 0; i < 16; i++) {
-        hex[2 * i] = digits[hash->byte[i] >> 4];
-        hex[2 * i + 1] = digits[hash->byte[i] & 15];
+        hex[2 * i] = digits[hash[i] >> 4];
+        hex[2 * i + 1] = digits[hash[i] & 15];
     }
     hex[32] = '\0';
 }

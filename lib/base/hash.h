@@ -10,6 +10,7 @@ typedef struct hone__hash {
 } hone__hash;
 
 hone__hash hone__hash_bytes(const void *bytes, size_t count);
-void hone__hash_hex(const hone__hash *hash, char hex[33]);
+/* 32 lower-case digits. */
+void hone__hash_hex(const uint8_t hash[16], char hex[33]);
 
 #endif

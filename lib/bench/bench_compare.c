@@ -19,7 +19,6 @@
 #include "stats.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define FINALISTS_MAX 16u

@@ -1,7 +1,6 @@
 /* gpu_child.c: the process that owns one GPU's context: reads the worker's lines one at a time, works, answers.  After a fault that the
  * context does not survive it answers and ends; the worker starts another one. */
 #define _GNU_SOURCE
-#include "alloc.h"
 #include "clock.h"
 #include "device.h"
 #include "gpu_internal.h"

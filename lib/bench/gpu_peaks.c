@@ -3,7 +3,6 @@
 #include "alloc.h"
 #include "gpu_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define COPY_BYTES ((uint64_t)1 << 30)

@@ -2,7 +2,6 @@
  * compilers run beside, one kernel at a time runs on the timing core. */
 #define _GNU_SOURCE
 #include "alloc.h"
-#include "clock.h"
 #include "device.h"
 #include "file.h"
 #include "hash.h"

@@ -5,7 +5,6 @@
 #include "clock.h"
 #include "worker_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 /* worker_trial.c: one run of a kernel in a child process.  Two processes, in fact: a supervisor, which is the first of a PID namespace, so
  * that all dies with it, and below it the one that loads and calls the kernel.  The worker watches time and output from outside. */
 #define _GNU_SOURCE
-#include "alloc.h"
 #include "clock.h"
 #include "worker_internal.h"
 

@@ -48,10 +48,8 @@ double hone_answer_time_ms(const hone_answer *answer) {
 }
 
 void hone__print_id(hone__buf *buf, const uint8_t id[16]) {
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, id, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(id, hex);
     hone__buf_printf(buf, "\"%s\"", hex);
 }
 

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "file.h"
-#include "log.h"
 #include "status.h"
 #include "store.h"
 #include "upkeep.h"

@@ -7,8 +7,6 @@
 #include "status.h"
 #include "store.h"
 
-#include <stdio.h>
-
 enum { PIECE_BYTES = 1 << 20, PIECE_RECORDS = 1024, ODD_SLOT_MAX = 511 };
 
 typedef struct record_place {

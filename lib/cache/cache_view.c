@@ -7,7 +7,6 @@
 #include "status.h"
 #include "store.h"
 
-#include <stdio.h>
 #include <sys/stat.h>
 
 enum { SHOW_BYTES = 64 << 20 };

@@ -2,7 +2,6 @@
  * time, the boot and the PID namespace that these belong to, and an expiry for owners that cannot be seen: by a clock that nobody can set, where owner and
  * asker share one. */
 #define _GNU_SOURCE
-#include "alloc.h"
 #include "clock.h"
 #include "slot.h"
 #include "status.h"

@@ -1,9 +1,7 @@
 /* counter.c: counters that survive restarts.  Counting is an addition in memory; what is pending goes into the file with the next write
  * and at close, so that a hit never becomes a write. */
-#include "status.h"
 #include "store.h"
 
-#include <stdio.h>
 #include <string.h>
 
 typedef struct counter_record {

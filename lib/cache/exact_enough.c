@@ -1,9 +1,6 @@
 /* exact_enough.c: whether a key needs tuning at all.  A look-up answers with the best evidence, whatever its effort; a tuning of more effort is asked
  * for what the layers have of that effort, so that one that was made is found again although another layer's entry looks faster. */
-#include "alloc.h"
 #include "lookup.h"
-
-#include <string.h>
 
 /* Does the entry serve, and with which of its configs?  That one becomes its best. */
 static bool serves(const hone__query *query, hone__entry *entry, hone__effort effort, bool current) {

@@ -2,13 +2,12 @@
 #include "exchange.h"
 #include "alloc.h"
 #include "json.h"
-#include "limit.h"
 #include "options.h"
 #include "status.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- options ---- */
 
@@ -61,28 +60,17 @@ void hone__source_shut(hone__opened *opened) {
 
 /* ---- one entry ---- */
 
-/* Lower case, as hone__hash_hex prints. */
-static hone_status read_digits(char out[33], const char *digits, hone_error *err) {
-    size_t length = digits == NULL ? 0 : strlen(digits);
-    if (length < 4 || length > 32 || strspn(digits, "0123456789abcdefABCDEF") != length)
-        return hone__fail(err, HONE_E_ARG, "exchange", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
-    for (size_t i = 0; i <= length; i++)
-        out[i] = digits[i] >= 'A' && digits[i] <= 'F' ? (char)(digits[i] - 'A' + 'a') : digits[i];
-    return HONE_OK;
-}
-
 static bool begins_with(const hone__item *item, const char *digits) {
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, item->slot + HONE_SLOT_BYTES - sizeof hash.byte, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
-    return strncmp(hex, digits, strlen(digits)) == 0;
+    hone__hash_hex(item->slot + HONE_SLOT_BYTES - 16, hex);
+    return strncasecmp(hex, digits, strlen(digits)) == 0;
 }
 
 hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err) {
-    char wanted[33];
     unsigned found = 0;
-    HONE_TRY(read_digits(wanted, digits, err));
+    size_t length = digits == NULL ? 0 : strlen(digits);
+    if (length < 4 || length > 32 || strspn(digits, "0123456789abcdefABCDEF") != length)
+        return hone__fail(err, HONE_E_ARG, "exchange", "a key is 4 to 32 hexadecimal digits, as `hone ls` prints them");
     for (;;) {
         hone__item item;
         hone__entry entry;
@@ -92,7 +80,7 @@ hone_status hone__source_find(hone__source *source, const char *digits, hone__ke
             break;
         if (status != HONE_OK && reason == NULL)
             return status;
-        if (status != HONE_OK || !begins_with(&item, wanted))
+        if (status != HONE_OK || !begins_with(&item, digits))
             continue;
         status = hone__item_decode(&entry, &item);
         if (status == HONE_E_NOMEM)
@@ -101,12 +89,12 @@ hone_status hone__source_find(hone__source *source, const char *digits, hone__ke
             continue;
         if (found++ > 0) {
             hone__entry_clear(&entry);
-            return hone__fail(err, HONE_E_ARG, "exchange", "several keys begin with %s in %s; give more digits", wanted, source->name);
+            return hone__fail(err, HONE_E_ARG, "exchange", "several keys begin with %s in %s; give more digits", digits, source->name);
         }
         *out = entry.key;
         hone__entry_clear(&entry);
     }
-    return found == 1 ? HONE_OK : hone__fail(err, HONE_E_NOTFOUND, "exchange", "no entry whose key begins with %s in %s", wanted, source->name);
+    return found == 1 ? HONE_OK : hone__fail(err, HONE_E_NOTFOUND, "exchange", "no entry whose key begins with %s in %s", digits, source->name);
 }
 
 /* ---- events and report ---- */
@@ -130,10 +118,8 @@ int hone__exchange_event(const hone_exchange_options *options, hone__tally *tall
     if (options->event == NULL || plain)
         return 0;
     hone__buf buf;
-    hone__hash hash = {{0}};
     char hex[33];
-    memcpy(hash.byte, event->item->slot + 16, 16);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(event->item->slot + 16, hex);
     hone__buf_init(&buf, 64 << 10);
     hone__buf_printf(&buf, "{\"action\":\"%s\",\"key\":\"%s\",\"input\":", actions[event->fate], hex);
     hone__buf_json_string(&buf, tally->name);

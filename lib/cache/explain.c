@@ -1,6 +1,5 @@
 /* explain.c: hone_explain: every tier, what was considered and field by field why it did not match (spec/json.md, "explain"). */
 #include "alloc.h"
-#include "exchange.h"
 #include "holds.h"
 #include "layer.h"
 #include "lookup.h"

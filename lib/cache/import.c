@@ -1,6 +1,5 @@
 /* import.c: a pack's entries into a cache, many in one transaction; appended while they lie beyond everything in the table, else compared one by one.
  * A thread of its own unpacks (import_batch.c), ahead of the one that writes and calls back. */
-#include "alloc.h"
 #include "exchange.h"
 #include "import_batch.h"
 #include "limit.h"

@@ -45,7 +45,7 @@ static void print_dependencies(hone__buf *buf, const hone_kernel *kernel) {
             buf->status = HONE_E_NOMEM;
             return;
         }
-        hone__hash_hex(&hash, hex);
+        hone__hash_hex(hash.byte, hex);
         hone__buf_text(buf, i > 0 ? ",[" : "[");
         hone__buf_json_string(buf, kernel->dependency[i].path);
         hone__buf_printf(buf, ",\"%s\"]", hex);

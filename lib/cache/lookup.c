@@ -6,7 +6,6 @@
 #include "holds.h"
 #include "store.h"
 
-#include <math.h>
 #include <string.h>
 
 #define SAME_DISTANCE 1e-9

@@ -2,7 +2,6 @@
 #include "alloc.h"
 #include "clock.h"
 #include "site.h"
-#include "status.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "alloc.h"
 #include "clock.h"
-#include "file.h"
 #include "log.h"
 #include "status.h"
 #include "store_opening.h"

@@ -4,7 +4,6 @@
 #include "alloc.h"
 #include "store_file.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

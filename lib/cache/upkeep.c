@@ -1,6 +1,5 @@
 /* upkeep.c: see upkeep.h. */
 #include "upkeep.h"
-#include "alloc.h"
 #include "options.h"
 
 enum { STEP_EVERY = 64 };

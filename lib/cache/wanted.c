@@ -6,7 +6,6 @@
 #include "site.h"
 #include "status.h"
 
-#include <errno.h>
 #include <string.h>
 #include <time.h>
 

@@ -61,13 +61,11 @@ static void print_side(hone__buf *line, const char *name, const hone__entry *ent
 static hone_status tell(diffing *d, const char *change, const hone__entry *a, const hone__entry *b) {
     const hone__entry *any = a != NULL ? a : b;
     hone__buf *line = &d->line;
-    hone__hash hash;
     char hex[33];
     if (d->work.options.line == NULL)
         return HONE_OK;
     hone__buf_clear(line);
-    memcpy(hash.byte, any->key.key, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(any->key.key, hex);
     hone__buf_printf(line, "{\"change\":\"%s\",\"key\":\"%s\",\"kernel\":", change, hex);
     hone__buf_json_string(line, any->kernel_name);
     hone__buf_text(line, ",\"sizes\":");

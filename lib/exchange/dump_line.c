@@ -115,7 +115,6 @@ static void put_ranked(hone__buf *buf, const char *base) {
 static void put_member(hone__buf *buf, const member *m, const char *base) {
     const char *at = base + m->offset;
     const char *text = "";
-    hone__hash hash;
     char hex[33];
     double f64;
     uint32_t u32;
@@ -123,8 +122,7 @@ static void put_member(hone__buf *buf, const member *m, const char *base) {
     bool flag;
     switch (m->type) {
     case MEMBER_ID:
-        memcpy(hash.byte, at, sizeof hash.byte);
-        hone__hash_hex(&hash, hex);
+        hone__hash_hex((const uint8_t *)at, hex);
         hone__buf_printf(buf, "\"%s\"", hex);
         break;
     case MEMBER_TEXT:

@@ -1,13 +1,11 @@
 /* embed.c: hone_embed: a pack as a C header or as an object file, for programs that carry their configs within. */
 #define _GNU_SOURCE
 #include "embed.h"
-#include "alloc.h"
 #include "options.h"
 #include "pack.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,7 +1,6 @@
 /* entry_stream.c: see entry_stream.h. */
 #include "entry_stream.h"
 #include "alloc.h"
-#include "upkeep.h"
 
 #include <errno.h>
 #include <fcntl.h>

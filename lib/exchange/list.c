@@ -1,5 +1,4 @@
 /* list.c: looking into a file, cache or pack: hone_list, hone_pack_show, hone_pack_stats. */
-#include "alloc.h"
 #include "entry_stream.h"
 #include "layout.h"
 #include "upkeep.h"

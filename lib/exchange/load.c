@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -139,10 +138,8 @@ static hone_status parse_line(loading *l, cJSON **out, hone_error *why) {
 /* ---- what happened ---- */
 
 static void print_key(hone__buf *line, const hone__key *key) {
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, key->key, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(key->key, hex);
     hone__buf_printf(line, ",\"key\":\"%s\"", hex);
 }
 

@@ -2,7 +2,6 @@
  * changes any byte is a new version of that page, with new tags. */
 #include "key.h"
 
-#include "alloc.h"
 
 #include <string.h>
 

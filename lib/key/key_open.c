@@ -49,9 +49,7 @@ hone_status hone_device_json(const hone_device *device, char **json, hone_error 
     hone__buf_init(&buf, HONE_LIMIT_RECORD_BYTES);
     if (object != NULL) {
         char hex[33];
-        hone__hash id;
-        memcpy(id.byte, device->id, sizeof id.byte);
-        hone__hash_hex(&id, hex);
+        hone__hash_hex(device->id, hex);
         hone__buf_printf(&buf, "{\"id\":\"%s\"", hex);
         for (const cJSON *item = object->child; item != NULL; item = item->next) {
             hone__buf_printf(&buf, ",\"%s\":", item->string);

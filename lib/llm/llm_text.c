@@ -52,7 +52,7 @@ void hone__request_hash(const hone__llm_request *request, char hex[9]) {
     hone__hash hash = hone__hash_bytes(bytes.data == NULL ? "" : bytes.data, bytes.length);
     hone__buf_free(&bytes);
     char whole[33];
-    hone__hash_hex(&hash, whole);
+    hone__hash_hex(hash.byte, whole);
     memcpy(hex, whole, 8);
     hex[8] = '\0';
 }

@@ -2,8 +2,6 @@
 #include "alloc.h"
 #include "llm_impl.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 const hone__provider_api *hone__provider_api_of(hone__provider provider) {

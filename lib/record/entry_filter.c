@@ -1,7 +1,6 @@
 /* entry_filter.c: see entry_filter.h.  Members that are not set let everything pass; the others must all agree. */
 #define _GNU_SOURCE
 #include "entry_filter.h"
-#include "alloc.h"
 #include "json.h"
 #include "limit.h"
 #include "options.h"
@@ -35,10 +34,8 @@ bool hone__filter_is_empty(const hone_filter *filter) {
 /* Does the hexadecimal id begin with the pattern? */
 static bool matches_id(const char *pattern, const uint8_t id[16]) {
     size_t length = strlen(pattern);
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, id, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(id, hex);
     return length >= ID_DIGITS_LEAST && length <= 32 && strncasecmp(hex, pattern, length) == 0;
 }
 

@@ -12,10 +12,8 @@ static void print_json_member(hone__buf *buf, const char *name, const char *text
 }
 
 static void print_id(hone__buf *buf, const char *name, const uint8_t id[16]) {
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, id, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(id, hex);
     hone__buf_printf(buf, "\"%s\":\"%s\"", name, hex);
 }
 

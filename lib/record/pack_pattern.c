@@ -1,5 +1,4 @@
 /* pack_pattern.c: texts whose numbers differ while all else repeats, as a pattern and values (spec/pack.md section 4). */
-#include "alloc.h"
 #include "pack_format.h"
 
 enum { MARK_NUMBER = 1, MARK_BOOL = 2, DIGITS_MAX = PATTERN_DIGITS_MAX };

@@ -3,7 +3,6 @@
 #include "alloc.h"
 #include "hash.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

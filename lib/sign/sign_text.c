@@ -3,7 +3,6 @@
 #include "alloc.h"
 #include "utf8.h"
 
-#include <stdio.h>
 #include <string.h>
 
 void hone__sign_hex(char *out, const uint8_t *bytes, size_t count) {

@@ -1,5 +1,4 @@
 /* config.c: configs as JSON, out and in; mending the slips that models and people make; macros; and the public view of a config. */
-#include "alloc.h"
 #include "space_private.h"
 
 #include <math.h>

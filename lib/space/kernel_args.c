@@ -3,7 +3,6 @@
 #include "spec_read.h"
 
 #include <float.h>
-#include <math.h>
 #include <string.h>
 
 #define RANK_MAX 8u

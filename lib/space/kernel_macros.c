@@ -1,5 +1,4 @@
 /* kernel_macros.c: the macros that a c or cuda source sees (spec/kernel.md section 6) must not break it before it begins. */
-#include "alloc.h"
 #include "spec_read.h"
 
 #include <string.h>

@@ -6,8 +6,6 @@
  * dives is taken by weight: near uniform.  (3) Randomised depth-first search with restarts: finds what there is, not fair. */
 #include "group.h"
 
-#include <string.h>
-
 enum {
     DIVE_VALUES = 256,          /* children looked at in one level of a dive */
     DIVE_RARE = 4,              /* of DIVE_VALUES random ones */

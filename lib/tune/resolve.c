@@ -1,6 +1,5 @@
 /* resolve.c: a look-up that may wait: tune on this thread, or wait for whoever tunes, up to a deadline.  One of all processes and threads tunes a key;
  * the others see its result in the cache. */
-#include "alloc.h"
 #include "clock.h"
 #include "options.h"
 #include "site.h"

@@ -456,10 +456,8 @@ static double round_to(double value, double unit) {
 
 hone_status hone__result_json(char **json, const hone__entry *entry, const hone__tuning *tuning, hone_match before, bool tuned,
                               hone_error *err) {
-    hone__hash key;
-    memcpy(key.byte, entry->key.key, sizeof key.byte);
     char hex[33];
-    hone__hash_hex(&key, hex);
+    hone__hash_hex(entry->key.key, hex);
     const hone__ranked *best = &entry->best;
     hone__buf buf;
     hone__buf_init(&buf, HONE_LIMIT_RECORD_BYTES);

@@ -171,10 +171,8 @@ static hone_status start_failed(const hone__tuning *tuning, hone_status status, 
 static const char peaks_of[] = "peaks:";
 
 static void note_name(const hone_device *device, char *name, size_t bytes) {
-    hone__hash id;
-    memcpy(id.byte, device->id, sizeof id.byte);
     char hex[33];
-    hone__hash_hex(&id, hex);
+    hone__hash_hex(device->id, hex);
     (void)snprintf(name, bytes, "%s%s", peaks_of, hex);
 }
 

@@ -3,7 +3,6 @@
  * process repeats. */
 #include "alloc.h"
 #include "clock.h"
-#include "log.h"
 #include "transcript.h"
 #include "tuning.h"
 

@@ -50,6 +50,17 @@ class ExamplesTest(unittest.TestCase):
         self.assertEqual(self.run_example("launch_cxx", SPEC, self.cache).stdout, "exact, y[1][0] = 1\n")
         self.assertIn("transpose.json.not", self.run_example("launch_cxx", SPEC + ".not", self.cache, code=1).stderr)
 
+    def test_kernel_of_readme(self):
+        with open(os.path.join(SOURCE_DIR, "README.md"), encoding="utf-8") as file:
+            source, spec = re.search(r"^```c\n(void transpose.*?)^```\n```json\n(.*?)^```", file.read(), flags=re.M | re.S).groups()
+        for name, text in (("transpose.c", source), ("transpose.json", spec)):
+            with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        done = subprocess.run([TOOL, "tune", os.path.join(self.folder, "transpose.json"), "--cache", self.cache, "--set", "N=64", "--max-trials", "4"],
+                              capture_output=True, text=True, timeout=60 * PATIENCE, env=self.env)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"trials +4, 0 failed")
+
     def test_background_tuner(self):
         done = self.run_example("background_tuner", SPEC, self.cache, str(50 * PATIENCE))
         self.assertEqual(done.stdout, "first default, then exact\n")

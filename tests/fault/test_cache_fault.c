@@ -53,10 +53,8 @@ static hone_status store_and_load(const char *path) {
         status = hone_cache_stats(&json, cache, NULL);
     hone_free(json);
     json = NULL;
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, entry.key.key, 16);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(entry.key.key, hex);
     if (status == HONE_OK)
         status = hone_cache_show(&json, cache, hex, NULL);
     hone_free(json);

@@ -89,10 +89,8 @@ static hone_status use_listings(hone_cache *cache, const hone__key *key) {
     HONE_TRY(hone_cache_each(cache, ignore_entry, NULL, NULL, NULL));
     HONE_TRY(hone_cache_stats(&json, cache, NULL));
     hone_free(json);
-    hone__hash hash;
     char hex[33];
-    memcpy(hash.byte, key->key, 16);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(key->key, hex);
     HONE_TRY(hone_cache_show(&json, cache, hex, NULL));
     hone_free(json);
     return HONE_OK;

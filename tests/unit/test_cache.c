@@ -250,10 +250,8 @@ static void test_cache__each_show_stats(void **state) {
     assert_true(writing.count >= 200);
 
     hone__key key = make_key(1, 1, 42);
-    hone__hash hash;
     char hex[33], *json;
-    memcpy(hash.byte, key.key, 16);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(key.key, hex);
     hone_error err;
     assert_int_equal(hone_cache_show(&json, cache, hex, &err), HONE_OK);
     cJSON *shown = cJSON_Parse(json);

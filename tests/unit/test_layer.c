@@ -176,10 +176,8 @@ static void test_explain__lists_other_versions_of_packs(void **state) {
     char sizes[64], config[] = "{\"T\":32}", path[700], hex[33], *text = NULL;
     hone__entry e = entry_at(w, 1000, config, 50, sizes);
     size_t bytes;
-    hone__hash id;
     memset(e.key.kernel, 0xab, sizeof e.key.kernel);
-    memcpy(id.byte, e.key.kernel, sizeof id.byte);
-    hone__hash_hex(&id, hex);
+    hone__hash_hex(e.key.kernel, hex);
     char *pack = fixture_pack(&e, 1, &bytes);
     (void)snprintf(path, sizeof path, "%s/version.hpk", w->files->dir);
     write_bytes(path, pack, bytes);

@@ -97,9 +97,7 @@ static void store_default(hone_cache *cache, const hone_kernel *kernel, const ho
                          .trials = 10,
                          .created_unix_s = 1790000000};
     assert_int_equal(hone__cache_put(cache, &entry, false, NULL), HONE_OK);
-    hone__hash hash;
-    memcpy(hash.byte, entry.key.key, sizeof hash.byte);
-    hone__hash_hex(&hash, hex);
+    hone__hash_hex(entry.key.key, hex);
     hone_free(config);
     hone_answer_free(answer);
 }

@@ -26,9 +26,7 @@ static void test_upkeep__filter(void **state) {
     entry.tool_version = version;
     entry.device = device;
     char id[33];
-    hone__hash hash;
-    memcpy(hash.byte, entry.key.kernel, 16);
-    hone__hash_hex(&hash, id);
+    hone__hash_hex(entry.key.kernel, id);
     id[9] = '\0';
     const struct {
         hone_filter filter;
