@@ -1,5 +1,7 @@
 #include "hash.h"
 
+#include <string.h>
+#include <strings.h>
 #include <xxhash.h>
 
 _Static_assert(sizeof(XXH128_canonical_t) == 16, "canonical form is 16 bytes");
@@ -20,4 +22,10 @@ void hone__hash_hex(const uint8_t hash[16], char hex[33]) {
         hex[2 * i + 1] = digits[hash[i] & 15];
     }
     hex[32] = '\0';
+}
+
+bool hone__hash_begins(const uint8_t hash[16], const char *digits) {
+    char hex[33];
+    hone__hash_hex(hash, hex);
+    return strncasecmp(hex, digits, strlen(digits)) == 0;
 }

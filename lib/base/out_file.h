@@ -10,8 +10,9 @@ typedef struct hone__out_file hone__out_file;
 
 enum { HONE_OUT_FORCE = 1, HONE_OUT_NO_SYNC = 2 };
 
-/* A file without a name in the folder of `path`, or where the filesystem has no such, one with a name beside it.  HONE_OUT_FORCE: an existing file is replaced in the end; else HONE_E_EXISTS, now or then.  Folders, links and
- * devices are never replaced.  HONE_OUT_NO_SYNC: for what need not survive a power failure. */
+/* A file without a name in the folder of `path`, or where the filesystem has no such, one with a name beside it.  HONE_OUT_FORCE: an existing file is
+ * replaced in the end; else HONE_E_EXISTS, now or then.  Folders, links and devices are never replaced.  HONE_OUT_NO_SYNC: for what need not
+ * survive a power failure. */
 hone_status hone__out_open(hone__out_file **out, const char *path, unsigned flags, unsigned mode, hone_error *err);
 /* Would hone__out_open refuse to replace what is there? */
 hone_status hone__out_check(const char *path, unsigned flags, hone_error *err);

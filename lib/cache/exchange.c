@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 /* ---- options ---- */
 
@@ -60,12 +59,6 @@ void hone__source_shut(hone__opened *opened) {
 
 /* ---- one entry ---- */
 
-static bool begins_with(const hone__item *item, const char *digits) {
-    char hex[33];
-    hone__hash_hex(item->slot + HONE_SLOT_BYTES - 16, hex);
-    return strncasecmp(hex, digits, strlen(digits)) == 0;
-}
-
 hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err) {
     unsigned found = 0;
     size_t length = digits == NULL ? 0 : strlen(digits);
@@ -80,7 +73,7 @@ hone_status hone__source_find(hone__source *source, const char *digits, hone__ke
             break;
         if (status != HONE_OK && reason == NULL)
             return status;
-        if (status != HONE_OK || !begins_with(&item, digits))
+        if (status != HONE_OK || !hone__hash_begins(item.slot + HONE_SLOT_BYTES - 16, digits))
             continue;
         status = hone__item_decode(&entry, &item);
         if (status == HONE_E_NOMEM)

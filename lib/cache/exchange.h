@@ -17,7 +17,8 @@ typedef struct hone__opened {
 } hone__opened;
 hone_status hone__source_open(hone__opened *out, const char *path, const hone_pack_options *options, hone_error *err);
 void hone__source_shut(hone__opened *opened);
-/* The one entry whose key begins with `digits`, 4 to 32 hexadecimal ones; damaged entries do not count.  HONE_E_NOTFOUND, HONE_E_ARG: no digits, or several entries. */
+/* The one entry whose key begins with `digits`, 4 to 32 hexadecimal ones; damaged entries do not count.  HONE_E_NOTFOUND, HONE_E_ARG: no digits,
+ * or several entries. */
 hone_status hone__source_find(hone__source *source, const char *digits, hone__key *out, hone_error *err);
 
 /* ---- the report (spec/json.md, "exchange") ---- */

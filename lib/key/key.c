@@ -2,7 +2,6 @@
  * changes any byte is a new version of that page, with new tags. */
 #include "key.h"
 
-
 #include <string.h>
 
 #define KERNEL_BYTES_MAX (512u << 20) /* the source and 64 dependencies of 4 MiB each fit */

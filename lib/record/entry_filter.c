@@ -34,9 +34,7 @@ bool hone__filter_is_empty(const hone_filter *filter) {
 /* Does the hexadecimal id begin with the pattern? */
 static bool matches_id(const char *pattern, const uint8_t id[16]) {
     size_t length = strlen(pattern);
-    char hex[33];
-    hone__hash_hex(id, hex);
-    return length >= ID_DIGITS_LEAST && length <= 32 && strncasecmp(hex, pattern, length) == 0;
+    return length >= ID_DIGITS_LEAST && length <= 32 && hone__hash_begins(id, pattern);
 }
 
 static bool matches(const char *pattern, const char *text) {

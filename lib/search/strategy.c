@@ -102,7 +102,6 @@ uint32_t hone__strategy_queue_random(hone__strategy *strategy, uint32_t count) {
     return queued;
 }
 
-
 hone_status hone__strategy_open(hone__strategy **out, const char *name, const hone__strategy_options *options, hone_error *err) {
     *out = NULL;
     const hone__strategy_impl *impl = NULL;

@@ -13,10 +13,14 @@
 
 enum { FLIGHT_MAX = 32, INITIAL_RANDOM = 5, MEANWHILE = 12, SLICE_MS = 100, CACHES_BEYOND = 8, RESULTS_BEFORE_STRAGGLERS = 20 };
 
+typedef struct flight {
+    hone__proposal proposal;
+    const hone__known *known; /* answered by the journal, or NULL: with the evaluator */
+    uint64_t ticket, since_ns;
+} flight;
+
 typedef struct flight_queue {
-    hone__proposal proposal[FLIGHT_MAX];
-    const hone__known *known[FLIGHT_MAX]; /* answered by the journal, or NULL: with the evaluator */
-    uint64_t ticket[FLIGHT_MAX], since_ns[FLIGHT_MAX];
+    flight flight[FLIGHT_MAX];
     uint32_t count, window, landed; /* landed: those whose time of flight is in flown_ns */
     uint64_t flown_ns;
     hone__ask_state state;
@@ -57,25 +61,24 @@ static const char *budget_spent(hone__tuning *tuning) {
     return at_the_limit(tuning) ? "roofline: within the stated fraction of the physical limit" : NULL;
 }
 
-static hone_status fill(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
-    while (flight->count < flight->window && tuning->trials + flight->count < tuning->options.trials_max) {
+static hone_status fill(hone__tuning *tuning, flight_queue *queue, hone_error *err) {
+    while (queue->count < queue->window && tuning->trials + queue->count < tuning->options.trials_max) {
         uint32_t count = 0;
-        hone__proposal *proposal = &flight->proposal[flight->count];
-        flight->state = hone__strategy_ask(tuning->strategy, proposal, 1, &count);
+        flight *next = &queue->flight[queue->count];
+        queue->state = hone__strategy_ask(tuning->strategy, &next->proposal, 1, &count);
         if (count == 0)
             break;
-        const hone__known *known = hone__session_find(tuning, &proposal->config);
-        flight->known[flight->count] = known;
-        flight->ticket[flight->count] = tuning->next_ticket++;
-        flight->since_ns[flight->count] = hone__clock_ns();
-        if (known == NULL) {
+        next->known = hone__session_find(tuning, &next->proposal.config);
+        next->ticket = tuning->next_ticket++;
+        next->since_ns = hone__clock_ns();
+        if (next->known == NULL) {
             cJSON *body = NULL;
-            HONE_TRY(hone__kernel_compile_json(tuning->kernel, tuning->sizes, &proposal->config, &body, err));
-            hone_status status = hone__bench_submit(tuning->bench, flight->ticket[flight->count], body, err);
+            HONE_TRY(hone__kernel_compile_json(tuning->kernel, tuning->sizes, &next->proposal.config, &body, err));
+            hone_status status = hone__bench_submit(tuning->bench, next->ticket, body, err);
             cJSON_Delete(body);
             HONE_TRY(status);
         }
-        flight->count++;
+        queue->count++;
     }
     return HONE_OK;
 }
@@ -94,103 +97,100 @@ static void describe(const hone__tuning *tuning, const hone__proposal *proposal,
 }
 
 /* The first of the configs in flight that the journal answers, in its order; UINT32_MAX: none. */
-static uint32_t first_known(const flight_queue *flight) {
+static uint32_t first_known(const flight_queue *queue) {
     uint32_t first = UINT32_MAX;
-    for (uint32_t i = 0; i < flight->count; i++) {
-        if (flight->known[i] != NULL && (first == UINT32_MAX || flight->known[i]->order < flight->known[first]->order))
+    for (uint32_t i = 0; i < queue->count; i++) {
+        const hone__known *known = queue->flight[i].known;
+        if (known != NULL && (first == UINT32_MAX || known->order < queue->flight[first].known->order))
             first = i;
     }
     return first;
 }
 
-static void leave_flight(flight_queue *flight, uint32_t at) {
-    flight->count--;
-    for (uint32_t i = at; i < flight->count; i++) {
-        flight->proposal[i] = flight->proposal[i + 1];
-        flight->known[i] = flight->known[i + 1];
-        flight->ticket[i] = flight->ticket[i + 1];
-        flight->since_ns[i] = flight->since_ns[i + 1];
+static flight leave(flight_queue *queue, uint32_t at) {
+    flight landed = queue->flight[at];
+    queue->count--;
+    memmove(&queue->flight[at], &queue->flight[at + 1], (queue->count - at) * sizeof landed);
+    if (landed.known == NULL) {
+        queue->flown_ns += hone__clock_ns() - landed.since_ns;
+        queue->landed++;
     }
+    return landed;
 }
 
 /* Is all that is left of the budget in flight for several times as long as a config usually is?  A compile that takes ten seconds where the
  * others take half of one must not hold up the end. */
-static bool only_stragglers(const hone__tuning *tuning, const flight_queue *flight) {
-    if (flight->count == 0 || flight->landed < RESULTS_BEFORE_STRAGGLERS || tuning->trials + flight->count < tuning->options.trials_max)
+static bool only_stragglers(const hone__tuning *tuning, const flight_queue *queue) {
+    if (queue->count == 0 || queue->landed < RESULTS_BEFORE_STRAGGLERS || tuning->trials + queue->count < tuning->options.trials_max)
         return false;
-    uint64_t now = hone__clock_ns(), patience = 5 * (flight->flown_ns / flight->landed);
-    for (uint32_t i = 0; i < flight->count; i++) {
-        if (flight->known[i] != NULL || now - flight->since_ns[i] < patience || now - flight->since_ns[i] < 1000000000u)
+    uint64_t now = hone__clock_ns(), patience = 5 * (queue->flown_ns / queue->landed);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        uint64_t flown = now - queue->flight[i].since_ns;
+        if (queue->flight[i].known != NULL || flown < patience || flown < 1000000000u)
             return false;
     }
     return true;
 }
 
 /* Take the next config in flight whose result is there: the journal's first, which came before any other result. */
-static hone_status take(hone__tuning *tuning, flight_queue *flight, hone_error *err) {
+static hone_status take(hone__tuning *tuning, flight_queue *queue, hone_error *err) {
     hone__measurement result;
-    uint32_t at = first_known(flight);
-    const hone__known *known = at == UINT32_MAX ? NULL : flight->known[at];
-    uint64_t ticket = 0;
-    if (known != NULL) {
-        result = known->result;
+    uint32_t at = first_known(queue);
+    if (at != UINT32_MAX) {
+        result = queue->flight[at].known->result;
     } else {
+        uint64_t ticket = 0;
         HONE_TRY(hone__bench_next(tuning->bench, SLICE_MS, &ticket, &result, err));
-        for (at = 0; at < flight->count && flight->ticket[at] != ticket; at++) {
+        for (at = 0; at < queue->count && queue->flight[at].ticket != ticket; at++) {
         }
-        if (at == flight->count)
+        if (at == queue->count)
             return hone__fail(err, HONE_E_BUG, "tune", "a result came back that nobody waits for");
     }
-    hone__proposal proposal = flight->proposal[at];
     uint32_t number = tuning->trials;
-    if (known == NULL) {
-        flight->flown_ns += hone__clock_ns() - flight->since_ns[at];
-        flight->landed++;
-    }
-    leave_flight(flight, at);
-    hone__session_trial(tuning, &proposal, &result, known != NULL);
+    const flight landed = leave(queue, at);
+    hone__session_trial(tuning, &landed.proposal, &result, landed.known != NULL);
     if (tuning->trials != number + 1)
         return hone__fail(err, HONE_E_NOMEM, "tune", "no memory for another trial");
-    if (known == NULL)
-        tuning->ticket[number] = ticket;
+    if (landed.known == NULL)
+        tuning->ticket[number] = landed.ticket;
     if (tuning->best != UINT32_MAX)
         hone__bench_set_incumbent(tuning->bench, tuning->result[tuning->best].median_ns);
-    HONE_TRY(hone__strategy_tell(tuning->strategy, &proposal.config, &result));
+    HONE_TRY(hone__strategy_tell(tuning->strategy, &landed.proposal.config, &result));
     char text[400];
-    describe(tuning, &proposal, &result, text, sizeof text);
+    describe(tuning, &landed.proposal, &result, text, sizeof text);
     tuning->phase = "search";
     return hone__tuning_tick(tuning, text) ? HONE_E_CANCELLED : HONE_OK;
 }
 
 static hone_status search(hone__tuning *tuning, hone_error *err) {
-    flight_queue flight = {.window = hone__bench_parallel(tuning->bench) + 1, .state = HONE_ASK_MORE};
-    if (flight.window > FLIGHT_MAX)
-        flight.window = FLIGHT_MAX;
+    flight_queue queue = {.window = hone__bench_parallel(tuning->bench) + 1, .state = HONE_ASK_MORE};
+    if (queue.window > FLIGHT_MAX)
+        queue.window = FLIGHT_MAX;
     for (;;) {
         const char *spent = budget_spent(tuning);
         if (spent != NULL) {
             (void)snprintf(tuning->stop, sizeof tuning->stop, "%s", spent);
             return HONE_OK;
         }
-        HONE_TRY(fill(tuning, &flight, err));
-        if (only_stragglers(tuning, &flight)) {
+        HONE_TRY(fill(tuning, &queue, err));
+        if (only_stragglers(tuning, &queue)) {
             (void)snprintf(tuning->stop, sizeof tuning->stop, "trials: the budget is used up but for %u that took several times as long as the others",
-                           flight.count);
+                           queue.count);
             return HONE_OK;
         }
         /* With nothing to measure there is only the model to wait for. */
-        hone_status status = hone__strategy_pump(tuning->strategy, flight.count == 0 ? SLICE_MS : 0, err);
+        hone_status status = hone__strategy_pump(tuning->strategy, queue.count == 0 ? SLICE_MS : 0, err);
         if (status != HONE_OK && status != HONE_E_TIMEOUT)
             return status;
-        if (flight.count > 0) {
-            status = take(tuning, &flight, err);
+        if (queue.count > 0) {
+            status = take(tuning, &queue, err);
             if (status != HONE_OK && status != HONE_E_TIMEOUT)
                 return status;
-        } else if (flight.state == HONE_ASK_DONE) {
+        } else if (queue.state == HONE_ASK_DONE) {
             (void)snprintf(tuning->stop, sizeof tuning->stop, "%s", hone__strategy_stop(tuning->strategy));
             return HONE_OK;
         } else {
-            tuning->phase = flight.state == HONE_ASK_WAIT_MODEL ? "waiting for the model" : "search";
+            tuning->phase = queue.state == HONE_ASK_WAIT_MODEL ? "waiting for the model" : "search";
         }
         if (hone__tuning_tick(tuning, NULL))
             return HONE_E_CANCELLED;
